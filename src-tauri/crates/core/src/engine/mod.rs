@@ -1,0 +1,3 @@
+//! How each engine lays out memory and how it is started. One folder per engine.
+
+pub mod llama_cpp;

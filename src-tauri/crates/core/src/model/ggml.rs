@@ -1,0 +1,1 @@
+//! ggml element types.

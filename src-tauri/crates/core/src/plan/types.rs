@@ -1,0 +1,210 @@
+//! What is asked of the planner, and what it answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::gpu::GpuId;
+use crate::units::Bytes;
+
+/// Element type of a KV cache half, as the engine names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, specta::Type)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheType {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float, the default.
+    #[default]
+    F16,
+    /// bfloat16.
+    Bf16,
+    /// 8.5 bits a value.
+    Q8_0,
+    /// 6 bits a value.
+    Q5_1,
+    /// 5.5 bits a value.
+    Q5_0,
+    /// 5 bits a value.
+    Q4_1,
+    /// 4.5 bits a value.
+    Q4_0,
+    /// 4.5 bits a value, non-linear.
+    Iq4Nl,
+}
+
+/// How much context is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, specta::Type)]
+#[serde(tag = "kind", content = "tokens", rename_all = "snake_case")]
+pub enum ContextWish {
+    /// The largest that fits, up to the trained length.
+    Largest,
+    /// This many tokens.
+    Tokens(u32),
+}
+
+/// What one GPU may be used for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, specta::Type)]
+pub struct DeviceBudget {
+    /// Which GPU.
+    pub gpu: GpuId,
+    /// Its number in the machine's order, for display.
+    pub index: u32,
+    /// Its name, for display.
+    pub name: String,
+    /// All memory of the card.
+    pub total: Bytes,
+    /// Memory that others hold now: processes, driver and firmware.
+    pub others: Bytes,
+    /// Memory to keep free on top.
+    pub reserve: Bytes,
+    /// CUDA compute capability × 100, such as 860; absent when unknown.
+    pub capability: Option<u32>,
+}
+
+/// A question to the planner: the model goes in beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, specta::Type)]
+pub struct PlanRequest {
+    /// Context wanted.
+    pub context: ContextWish,
+    /// Type of the K cache.
+    pub cache_k: CacheType,
+    /// Type of the V cache.
+    pub cache_v: CacheType,
+    /// Parallel sequences (slots), 1 to 64; their contexts are shared out of the one above.
+    pub parallel: u32,
+    /// Tokens per micro-batch, 32 to 4096.
+    pub micro_batch: u32,
+    /// The GPUs that may be used, in the order in which the engine will see them. One to sixteen.
+    pub devices: Vec<DeviceBudget>,
+    /// Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner.
+    pub split: Option<Vec<u32>>,
+}
+
+/// The memory of one device, by part. `free` is what remains after all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+pub struct MemoryParts {
+    /// Weights as the engine allocates them, output projection included.
+    pub weights: Bytes,
+    /// KV cache.
+    pub kv_cache: Bytes,
+    /// Compute buffer of the engine's scheduler.
+    pub compute: Bytes,
+    /// Output projection and final norms; a part of `weights`, given apart.
+    pub output: Bytes,
+    /// CUDA context, modules and pools of the engine's process. Not counted on the host.
+    pub driver_context: Bytes,
+    /// Held by others now.
+    pub others: Bytes,
+    /// Kept free on purpose.
+    pub reserve: Bytes,
+    /// What is left; zero when it does not fit.
+    pub free: Bytes,
+    /// What is lacking; zero when it fits.
+    pub short: Bytes,
+}
+
+/// One GPU's share of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+pub struct DevicePlan {
+    /// Which GPU.
+    pub gpu: GpuId,
+    /// Its number in the machine's order.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// All memory of the card.
+    pub total: Bytes,
+    /// First layer on this device; equals `layer_end` when it has none.
+    pub layer_begin: u32,
+    /// One past the last layer on this device.
+    pub layer_end: u32,
+    /// Whether the output projection lies here.
+    pub has_output: bool,
+    /// Memory by part.
+    pub memory: MemoryParts,
+}
+
+/// System RAM that the engine allocates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+pub struct HostPlan {
+    /// Weights that stay on the host (the token embedding).
+    pub weights: Bytes,
+    /// Compute buffer on the host.
+    pub compute: Bytes,
+    /// Output buffer for logits.
+    pub output: Bytes,
+}
+
+/// Whether the plan fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every device has room.
+    Fits {
+        /// Free memory over all used devices.
+        spare: Bytes,
+        /// Number of the GPU with the least left.
+        tightest: u32,
+    },
+    /// Some device lacks room.
+    DoesNotFit {
+        /// How much is lacking on the device that lacks most.
+        short: Bytes,
+        /// Number of that GPU.
+        gpu: u32,
+        /// Why, one sentence.
+        reason: String,
+        /// Least changes that make it fit, best first.
+        fixes: Vec<Fix>,
+    },
+}
+
+/// A change that makes the plan fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fix {
+    /// Ask for less context.
+    Context {
+        /// Tokens that fit.
+        tokens: u32,
+    },
+    /// Store the cache in fewer bits.
+    Cache {
+        /// Type of both halves.
+        cache: CacheType,
+        /// Tokens that then fit.
+        tokens: u32,
+    },
+}
+
+/// A placement with its memory, or the reason why none exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+pub struct Plan {
+    /// Does it fit, and by how much.
+    pub verdict: Verdict,
+    /// Context planned for, tokens (rounded up as the engine does).
+    pub context: u32,
+    /// Largest context that fits under the same constraints; zero when not even the smallest does.
+    pub context_limit: u32,
+    /// Context the model was trained for.
+    pub context_trained: u32,
+    /// The same limit for other cache types.
+    pub limits_by_cache: Vec<CacheLimit>,
+    /// One entry per device of the request, in its order.
+    pub devices: Vec<DevicePlan>,
+    /// System RAM.
+    pub host: HostPlan,
+    /// Units per device, in the order of `devices`: layers, and one more for the output. This is `--tensor-split`.
+    pub split: Vec<u32>,
+    /// What the request was.
+    pub request: PlanRequest,
+    /// Things worth knowing, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// How far a cache type reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+pub struct CacheLimit {
+    /// Type of both halves.
+    pub cache: CacheType,
+    /// Largest context that fits; zero when none does.
+    pub context_limit: u32,
+}
