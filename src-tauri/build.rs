@@ -1,1 +1,5 @@
-fn main() {}
+//! Embeds the page, the configuration and the permissions.
+
+fn main() {
+    tauri_build::build();
+}

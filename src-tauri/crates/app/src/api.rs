@@ -4,6 +4,7 @@
 use dualgpuopt_core::gpu::{Frame, GpuId, Machine, Metric, SourceHealth};
 use dualgpuopt_core::plan::{CacheType, ContextWish, Plan};
 use dualgpuopt_core::session::{LogBatch, SessionId, SessionView};
+use dualgpuopt_core::settings::Environment;
 use dualgpuopt_core::units::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,19 @@ pub enum SourceChoice {
         /// Cards by short name (`3090`, `4090`, `3060`); empty means two RTX 3090.
         cards: Vec<String>,
     },
+}
+
+impl SourceChoice {
+    /// The choice that the environment makes: simulated cards where it asks for them, else the driver.
+    #[must_use]
+    pub fn from_environment(environment: &Environment) -> Self {
+        if environment.mock_gpu {
+            let count = environment.gpu_count.map_or(0, |count| count as usize);
+            Self::Simulated { cards: vec!["3090".to_owned(); count] }
+        } else {
+            Self::Nvml
+        }
+    }
 }
 
 /// The state of the product at one instant.

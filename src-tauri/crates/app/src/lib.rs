@@ -1,2 +1,199 @@
-//! app
+//! What the product does, without any host: commands in, events out.
+//!
+//! [`App`] owns the state: telemetry (written by the sampler's sink), settings, and the engine that was found. Sessions
+//! are owned by the launcher. There is no Tauri, no HTTP and no terminal here. Hosts subscribe to [`App::events`]; a
+//! listener that is too slow misses events and is told so by [`api::AppEvent::Resync`].
+
+#![deny(missing_docs)]
+
 pub mod api;
+mod commands;
+mod engine;
+pub mod environment;
+mod hidden;
+mod models;
+mod planning;
+mod spawner;
+mod telemetry;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use dualgpuopt_core::error::AppError;
+use dualgpuopt_core::plan::{Plan, PlanRequest};
+use dualgpuopt_core::settings::Environment;
+use dualgpuopt_gpu::{Sampler, SamplerChoice, SamplerConfig, SystemClock};
+use dualgpuopt_launch::{LaunchEvent, Launcher};
+use dualgpuopt_model::ModelCache;
+use dualgpuopt_store::{Settings, SettingsFile};
+use tokio::sync::broadcast;
+
+use crate::api::{AppEvent, EngineView, SourceChoice};
+pub use crate::hidden::run_hidden_entry;
+pub use crate::planning::RESERVE_DEFAULT;
+use crate::telemetry::Telemetry;
+
+/// Events that wait for a listener before it counts as too slow.
+const EVENTS_WAITING_MAX: usize = 1024;
+/// Plans kept; a plan is a few KiB.
+const PLANS_KEPT_MAX: u64 = 512;
+
+/// What a host hands in.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// The program that has the hidden entries for the sampler and the warden: the host's own executable.
+    pub program: PathBuf,
+    /// Folder for settings; absent: nothing is kept.
+    pub config_dir: Option<PathBuf>,
+    /// What the environment says.
+    pub environment: Environment,
+    /// Where GPU readings come from at the start.
+    pub source: SourceChoice,
+    /// Engine's program set for this run only; absent: by settings, then `PATH`.
+    pub engine: Option<String>,
+}
+
+/// Names a plan: the model's path as probed, its bytes, and the question.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct PlanKey {
+    model: PathBuf,
+    stamp: u64,
+    request: PlanRequest,
+}
+
+/// The product's state and doings. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    deps: Deps,
+    // Plain data behind std mutexes, held for a few microseconds and never across an await: the writers are threads
+    // (the sampler) as well as tasks, so one owner task with a channel would only add a hop to every read.
+    telemetry: Mutex<Telemetry>,
+    settings: Mutex<(Option<SettingsFile>, Settings)>,
+    engine: Mutex<EngineView>,
+    sampler: Mutex<Option<Sampler>>,
+    launcher: Launcher,
+    models: ModelCache,
+    plans: moka::sync::Cache<PlanKey, Arc<Plan>>,
+    events: broadcast::Sender<AppEvent>,
+}
+
+impl App {
+    /// Starts everything that runs in the background. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn start(deps: Deps) -> Self {
+        let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
+        let now_ms = SystemClock.now().wall_ms;
+        let (file, settings) = match &deps.config_dir {
+            Some(dir) => {
+                let (file, settings, told) = SettingsFile::open(dir, now_ms);
+                for sentence in told {
+                    tracing::warn!("{sentence}");
+                }
+                (Some(file), settings)
+            }
+            None => (None, Settings::default()),
+        };
+        let engine = engine::find(deps.engine.as_deref().or(settings.engine.as_deref()), &environment::path_dirs());
+        let sink_events = events.clone();
+        let launcher = Launcher::new(
+            deps.program.clone(),
+            Arc::new(|| SystemClock.now().wall_ms),
+            Arc::new(move |event| {
+                let event = match event {
+                    LaunchEvent::State(view) => AppEvent::Session(view),
+                    LaunchEvent::Log(batch) => AppEvent::Log(batch),
+                };
+                // An error only says that nobody listens.
+                let _ = sink_events.send(event);
+            }),
+        );
+        let app = Self {
+            inner: Arc::new(Inner {
+                telemetry: Mutex::new(Telemetry::new(deps.source.clone(), deps.environment.poll_interval)),
+                settings: Mutex::new((file, settings)),
+                engine: Mutex::new(engine),
+                sampler: Mutex::new(None),
+                launcher,
+                models: ModelCache::new(),
+                plans: moka::sync::Cache::new(PLANS_KEPT_MAX),
+                events,
+                deps,
+            }),
+        };
+        let source = app.inner.deps.source.clone();
+        app.sample_from(source);
+        app
+    }
+
+    /// Listens to everything that happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Listener {
+        Listener(self.inner.events.subscribe())
+    }
+
+    /// Stops every session and the sampler. Returns when no process is left, after the grace period at the latest.
+    pub async fn shut_down(&self) {
+        self.inner.launcher.stop_all().await;
+        let sampler = lock(&self.inner.sampler).take();
+        drop(sampler);
+    }
+
+    fn tell(&self, event: AppEvent) {
+        // An error only says that nobody listens.
+        let _ = self.inner.events.send(event);
+    }
+
+    /// Begins to sample from a source, in place of the one before.
+    fn sample_from(&self, choice: SourceChoice) {
+        let environment = &self.inner.deps.environment;
+        let config = SamplerConfig {
+            choice: match &choice {
+                SourceChoice::Nvml => SamplerChoice::Nvml { library: environment.nvml_library.clone().map(PathBuf::from) },
+                SourceChoice::Simulated { cards } => SamplerChoice::Simulated { cards: cards.clone() },
+            },
+            interval: environment.poll_interval,
+            recovery_max: environment.max_recovery,
+        };
+        let mut sampler = lock(&self.inner.sampler);
+        // The one before must have fallen silent before the telemetry is emptied for the new one.
+        drop(sampler.take());
+        *lock(&self.inner.telemetry) = Telemetry::new(choice, environment.poll_interval);
+        self.tell(AppEvent::Source(lock(&self.inner.telemetry).source()));
+        let inner = Arc::downgrade(&self.inner);
+        let sink = move |event| {
+            if let Some(inner) = inner.upgrade() {
+                let heard = lock(&inner.telemetry).apply(event);
+                let _ = inner.events.send(heard);
+            }
+        };
+        *sampler = Some(Sampler::start(
+            config,
+            Box::new(spawner::SamplerSpawner { program: self.inner.deps.program.clone() }),
+            Box::new(SystemClock),
+            Box::new(sink),
+        ));
+    }
+}
+
+/// A listener to the app's events.
+pub struct Listener(broadcast::Receiver<AppEvent>);
+
+impl Listener {
+    /// The next event; `None` once the app is gone. Missed events become one [`AppEvent::Resync`].
+    pub async fn next(&mut self) -> Option<AppEvent> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(AppEvent::Resync),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// Locks plain data. A panic while it was held leaves it whole, since every write is one assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

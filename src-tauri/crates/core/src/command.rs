@@ -43,8 +43,8 @@ impl LaunchSpec {
         format!("http://{}:{}", self.host, self.port)
     }
 
-    /// The command for a POSIX shell: environment assignments, program, arguments, each quoted where needed.
-    /// One flag with its value per continued line. For eyes and clipboard; never executed by us.
+    /// The command for a POSIX shell: environment assignments and program, then one flag with its value per continued
+    /// line, each word quoted where needed. For eyes and clipboard; never executed by us.
     ///
     /// # Errors
     /// A string with a NUL byte, which no shell can express.
@@ -54,23 +54,81 @@ impl LaunchSpec {
             first.push(format!("{}={}", var.name, shlex::try_quote(&var.value)?));
         }
         first.push(shlex::try_quote(&self.program)?.into_owned());
-        let mut lines = vec![first.join(" ")];
+        let mut lines = vec![first];
+        let mut awaits_value = false;
         for arg in &self.args {
-            let quoted = shlex::try_quote(arg)?;
-            let starts_flag = arg.len() > 1 && arg.starts_with('-') && arg.parse::<f64>().is_err();
+            let word = shlex::try_quote(arg)?.into_owned();
+            let flag = is_flag(arg);
             match lines.last_mut() {
-                Some(last) if !starts_flag && lines_len_is_flag(last) => {
-                    last.push(' ');
-                    last.push_str(&quoted);
-                }
-                _ => lines.push(format!("  {quoted}")),
+                Some(line) if awaits_value && !flag => line.push(word),
+                _ => lines.push(vec![word]),
             }
+            awaits_value = flag;
         }
-        Ok(lines.join(" \\\n"))
+        let lines: Vec<_> = lines.iter().map(|words| words.join(" ")).collect();
+        Ok(lines.join(" \\\n  "))
     }
 }
 
-/// Whether a continued line holds a lone flag that still awaits its value.
-fn lines_len_is_flag(line: &str) -> bool {
-    line.starts_with("  -") && !line.trim_start().contains(' ')
+/// Whether an argument begins a line of its own. A negative number is a value.
+fn is_flag(arg: &str) -> bool {
+    arg.len() > 1 && arg.starts_with('-') && arg.parse::<f64>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spec(env: Vec<EnvVar>, program: String, args: Vec<String>) -> LaunchSpec {
+        LaunchSpec {
+            title: "a model".into(),
+            program,
+            args,
+            env,
+            host: "127.0.0.1".into(),
+            port: 8080,
+            health_path: "/health".into(),
+        }
+    }
+
+    fn var(name: &str, value: &str) -> EnvVar {
+        EnvVar { name: name.into(), value: value.into() }
+    }
+
+    #[test]
+    fn one_flag_and_its_value_per_line() {
+        let args = ["-m", "/a b/model.gguf", "--seed", "-1", "--mlock", "-ts", "40,41"].map(str::to_owned).to_vec();
+        let text = spec(vec![var("A", "1"), var("B", "x y")], "/bin/engine".into(), args).posix();
+        insta::assert_snapshot!(text.expect("no NUL bytes"), @r"
+        A=1 B='x y' /bin/engine \
+          -m '/a b/model.gguf' \
+          --seed -1 \
+          --mlock \
+          -ts '40,41'
+        ");
+    }
+
+    #[test]
+    fn a_nul_byte_is_refused() {
+        assert!(spec(Vec::new(), "/bin/engine".into(), vec!["a\0b".into()]).posix().is_err());
+    }
+
+    proptest! {
+        /// What a shell reads from the shown text is what would be run.
+        #[test]
+        fn a_shell_reads_back_exactly_what_is_run(
+            values in prop::collection::vec("[^\0]{0,12}", 0..4),
+            program in "[^\0]{1,16}",
+            args in prop::collection::vec(prop_oneof!["[^\0]{0,12}", "-{1,2}[a-z]{1,6}", "-?[0-9]{1,3}"], 0..12),
+        ) {
+            let env: Vec<_> = (0..).zip(&values).map(|(n, value): (usize, _)| var(&format!("VAR_{n}"), value)).collect();
+            let mut words: Vec<_> = env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
+            words.push(program.clone());
+            words.extend(args.iter().cloned());
+            let text = spec(env, program, args).posix().expect("no NUL bytes");
+            prop_assert_eq!(shlex::split(&text), Some(words));
+        }
+    }
 }

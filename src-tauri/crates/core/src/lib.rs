@@ -16,5 +16,6 @@ pub mod model;
 pub mod plan;
 pub mod reading;
 pub mod session;
+pub mod settings;
 pub mod time;
 pub mod units;

@@ -45,7 +45,12 @@ impl Why {
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
     /// A finite number in the metric's unit.
-    Value(#[serde(serialize_with = "plain_number", deserialize_with = "finite_number")] f64),
+    Value(
+        #[serde(serialize_with = "plain_number", deserialize_with = "finite_number")]
+        // A plain number to TypeScript: `f64` would become `number | null`, but a reading is always finite.
+        #[specta(type = u32)]
+        f64,
+    ),
     /// No number, and why.
     Missing(Why),
 }

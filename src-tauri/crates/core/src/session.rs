@@ -140,3 +140,49 @@ pub struct LogBatch {
     /// Lines dropped so far because nobody could take them.
     pub dropped: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SessionState::{Failed, Loading, Ready, Starting, Stopped, Stopping};
+    use super::*;
+
+    fn every_state() -> Vec<SessionState> {
+        vec![
+            Starting,
+            Loading,
+            Ready,
+            Stopping { force_at_ms: 20_000 },
+            Stopped { exit: Exit { code: Some(0), signal: None } },
+            Failed { message: "It ended.".into(), hint: String::new() },
+        ]
+    }
+
+    /// Rows: from. Columns: to. In the order of [`every_state`].
+    const LEGAL: [[bool; 6]; 6] = [
+        [false, true, false, true, false, true],
+        [false, false, true, true, false, true],
+        [false, false, false, true, false, true],
+        [false, false, false, false, true, true],
+        [false, false, false, false, false, false],
+        [false, false, false, false, false, false],
+    ];
+
+    #[test]
+    fn every_pair_of_states_is_legal_or_not_as_the_table_says() {
+        for (from, row) in every_state().iter().zip(LEGAL) {
+            for (to, legal) in every_state().iter().zip(row) {
+                assert_eq!(from.may_become(to), legal, "{from:?} -> {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_follows_an_end_and_every_other_state_has_a_way_to_one() {
+        let states = every_state();
+        for state in &states {
+            let goes_on = states.iter().any(|next| state.may_become(next));
+            assert_eq!(state.ended(), !goes_on, "{state:?}");
+            assert!(state.ended() || states.iter().any(|next| next.ended() && state.may_become(next)), "{state:?}");
+        }
+    }
+}

@@ -14,9 +14,7 @@ pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 
 /// An amount of memory in bytes. Shown in GiB or MiB (1024-based); arithmetic is explicit about what may not underflow.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, specta::Type,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, specta::Type)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
@@ -79,11 +77,7 @@ impl Sum for Bytes {
 impl fmt::Display for Bytes {
     /// GiB with two decimals from 1 GiB on, else MiB with one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 >= GIB {
-            write!(f, "{:.2} GiB", self.as_gib())
-        } else {
-            write!(f, "{:.1} MiB", self.as_mib())
-        }
+        if self.0 >= GIB { write!(f, "{:.2} GiB", self.as_gib()) } else { write!(f, "{:.1} MiB", self.as_mib()) }
     }
 }
 

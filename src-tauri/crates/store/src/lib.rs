@@ -1,1 +1,8 @@
-//! placeholder
+//! Keeps what must outlive the program. The only crate that writes files; everything it writes is versioned, written
+//! atomically and backed up, and nothing that it cannot read is ever overwritten.
+
+mod atomic;
+pub mod paths;
+mod settings;
+
+pub use settings::{RecentFile, Settings, SettingsFile, StoreError};

@@ -19,15 +19,19 @@ pub enum MetaValue {
     Text(String),
     /// An array of numbers or booleans short enough to keep (at most [`ARRAY_KEPT_MAX`] elements).
     Numbers(Vec<f64>),
-    /// An array that was skipped: strings, or longer than [`ARRAY_KEPT_MAX`].
+    /// A value that was skipped: an array of strings, an array longer than [`ARRAY_KEPT_MAX`], or a string longer than
+    /// [`TEXT_KEPT_MAX`].
     Skipped {
-        /// Number of elements.
+        /// Number of elements; of a string, bytes.
         len: u64,
     },
 }
 
 /// Longest numeric array kept. Per-layer arrays have at most one element per layer, and engines take at most 512 layers.
 pub const ARRAY_KEPT_MAX: u64 = 4096;
+
+/// Longest string kept, bytes. Names and settings are far shorter; only chat templates come near.
+pub const TEXT_KEPT_MAX: u64 = 64 << 10;
 
 impl MetaValue {
     /// The value as a non-negative integer, where it is one.
@@ -46,6 +50,20 @@ impl MetaValue {
         match self {
             Self::Text(v) => Some(v),
             _ => None,
+        }
+    }
+
+    /// What kind of value it is, in words that fit after "is".
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unsigned(_) => "an unsigned whole number",
+            Self::Signed(_) => "a signed whole number",
+            Self::Float(_) => "a fraction",
+            Self::Bool(_) => "a boolean",
+            Self::Text(_) => "a string",
+            Self::Numbers(_) => "an array of numbers",
+            Self::Skipped { .. } => "a long array or string",
         }
     }
 
@@ -69,12 +87,27 @@ pub struct TensorFacts {
     pub name: String,
     /// Element type; may be one we do not know.
     pub ty: GgmlType,
-    /// Number of dimensions, 1 to 4.
+    /// Number of dimensions, 0 (a single value) to 4.
     pub n_dims: u32,
     /// Shape, innermost first; unused dimensions are 1.
     pub dims: [u64; 4],
-    /// Bytes of the data in the file: from type and shape, or from the offsets where the type is unknown.
+    /// Bytes of the data in the file: from type and shape. Where the type is unknown, from the offsets, and then up to
+    /// one alignment (usually 32) too many.
     pub bytes: u64,
+}
+
+impl TensorFacts {
+    /// Number of elements; saturates, though a header's reader refuses shapes that come near.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.dims.iter().fold(1, |product, dim| product.saturating_mul(*dim))
+    }
+
+    /// The layer `N` of a name `blk.N.…`; `None` for tensors that belong to no layer.
+    #[must_use]
+    pub fn layer(&self) -> Option<u64> {
+        self.name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
+    }
 }
 
 /// A whole model: one file, or all its shards together.

@@ -1,9 +1,15 @@
 //! What a model file says, and what follows for planning.
 
+mod checks;
 pub mod facts;
+mod ftype;
 pub mod ggml;
 pub mod header;
+mod hparams;
+#[cfg(test)]
+mod tests;
 
 pub use facts::{LayerFacts, ModelFacts};
 pub use ggml::GgmlType;
 pub use header::{MetaValue, ModelHeader, TensorFacts};
+pub use hparams::FactsError;

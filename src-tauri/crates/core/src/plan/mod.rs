@@ -1,7 +1,84 @@
 //! From a model and budgets to a placement that the engine will really make.
+//!
+//! Absent: layers or experts kept in system RAM, `-sm tensor`, the choice among subsets of GPUs for speed, other engines.
 
+mod assemble;
+mod cache;
+mod error;
+mod ground;
+mod limit;
+mod request;
+mod search;
 mod types;
+mod verdict;
 
+use crate::model::ModelFacts;
+
+pub use cache::Block;
+pub use error::{PlanError, RequestProblem};
+pub use request::{
+    CONTEXT_MAX, DRIVER_CONTEXT, GPUS_MAX, MICRO_BATCH_MAX, MICRO_BATCH_MIN, PARALLEL_MAX, batch,
+};
 pub use types::{
     CacheLimit, CacheType, ContextWish, DeviceBudget, DevicePlan, Fix, HostPlan, MemoryParts, Plan, PlanRequest, Verdict,
 };
+
+use assemble::assemble;
+use ground::Ground;
+use limit::{CONTEXT_LEAST, by_cache, largest};
+use request::{Choice, problems, room};
+use verdict::{Alternatives, notes, verdict};
+
+/// Plans a model on the GPUs of a request: which layers go where, how much context fits, and what every part takes.
+///
+/// A request that does not fit still gets a plan, with what is lacking and what would help.
+///
+/// # Errors
+/// A request that contradicts itself, and models or modes that the engine refuses or whose memory is not known.
+pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError> {
+    let problems = problems(model, request);
+    if !problems.is_empty() {
+        return Err(PlanError::Request(problems));
+    }
+    let ground = Ground::new(model, request)?;
+    let limits_by_cache = by_cache(&ground)?;
+    let told = limits_by_cache.iter().find(|told| told.cache == request.cache_k && told.cache == request.cache_v);
+    let context_limit = match told {
+        Some(told) => told.context_limit,
+        None => largest(&ground, request.cache_k, request.cache_v)?,
+    };
+    let tokens = match request.context {
+        ContextWish::Tokens(tokens) => tokens,
+        ContextWish::Largest if context_limit > 0 => context_limit,
+        ContextWish::Largest => CONTEXT_LEAST,
+    };
+    let choice = Choice { context: u64::from(tokens), cache_k: request.cache_k, cache_v: request.cache_v };
+    let split = split(&ground, choice)?;
+    let laid_out = assemble(model, request, choice, &split)?;
+
+    let context = u32::try_from(laid_out.context).unwrap_or(u32::MAX);
+    let context_trained = u32::try_from(model.context_trained).unwrap_or(u32::MAX);
+    let alternatives = Alternatives { context, context_limit, by_cache: &limits_by_cache };
+    Ok(Plan {
+        verdict: verdict(request, &laid_out.devices, &alternatives),
+        context,
+        context_limit,
+        context_trained,
+        notes: notes(request, &laid_out.devices, context, context_trained),
+        limits_by_cache,
+        devices: laid_out.devices,
+        host: laid_out.host,
+        split,
+        request: request.clone(),
+    })
+}
+
+/// The user's split, or the best one.
+fn split(ground: &Ground<'_>, choice: Choice) -> Result<Vec<u32>, PlanError> {
+    if let Some(split) = &ground.request.split {
+        return Ok(split.clone());
+    }
+    let rooms: Vec<i128> = ground.request.devices.iter().map(room).collect();
+    let found = ground.demand(choice, ground.compute(choice)?)?.best(&rooms);
+    Ok(found.expect("a request has a GPU and a model has units, so some split exists").split)
+}

@@ -1,5 +1,12 @@
 //! llama.cpp: its flags, what it makes of them, and what it then allocates, in bytes.
 
+pub mod command;
 pub mod compute;
 pub mod flags;
+pub mod kv;
+pub mod layout;
+pub mod refused;
+pub mod settle;
 pub mod settled;
+mod sizes;
+pub mod weights;

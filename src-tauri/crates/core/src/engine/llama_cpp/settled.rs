@@ -5,7 +5,8 @@ use crate::engine::llama_cpp::flags::Place;
 /// Flags after the engine's own defaults, rounding and rules; the input of every memory rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
-    /// Number of GPUs that the engine uses (1 under `-sm none`).
+    /// Number of GPUs that the engine uses (1 under `-sm none`). [`Place::Gpu`] still counts through `Flags::devices`:
+    /// under `-sm none` it is the main GPU's position there.
     pub devices: usize,
     /// Context over all slots, tokens, a multiple of 256.
     pub context: u64,

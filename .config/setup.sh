@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what is missing: `setup.sh run` what building and running need, `setup.sh test` what the tests need as well.
+# Debian and Ubuntu by apt; on other systems it says what to install. Repeating it does nothing.
+set -eu -o pipefail
+
+node_min=20.19.0
+
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+toolchains() {
+  command -v cargo >/dev/null || fail "cargo is missing. Install the Rust toolchain with rustup (https://rustup.rs), then run this again."
+  command -v node >/dev/null || fail "node is missing. Install Node.js $node_min or newer (https://nodejs.org), then run this again."
+  command -v npm >/dev/null || fail "npm is missing. It comes with Node.js (https://nodejs.org); some systems pack it apart."
+  local have; have=$(node --version); have=${have#v}
+  [ "$(printf '%s\n%s\n' "$node_min" "$have" | sort -V | head -n 1)" = "$node_min" ] ||
+    fail "Node.js $have is too old: $node_min or newer is needed (https://nodejs.org)."
+}
+
+run_packages=(build-essential pkg-config curl libwebkit2gtk-4.1-dev)
+test_packages=(xvfb webkit2gtk-driver dbus dbus-x11 xdotool imagemagick fonts-noto-core python3 python3-venv procps)
+
+# Chromium is a Debian package; on Ubuntu the package of that name only points to a snap, which has no headless use in
+# containers, so a browser that is already there is taken.
+browser_missing() { ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; }
+
+apt_missing() {
+  local package
+  for package in "$@"; do
+    dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || printf '%s\n' "$package"
+  done
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else fail "root rights are needed for: $*"
+  fi
+}
+
+system_packages() {
+  local wanted=("${run_packages[@]}")
+  if [ "$1" = test ]; then
+    wanted+=("${test_packages[@]}")
+    if browser_missing; then wanted+=(chromium); fi
+  fi
+  if ! command -v apt-get >/dev/null; then
+    printf 'setup: this is no Debian or Ubuntu. Make sure that the equivalents of these are installed:\n  %s\n' "${wanted[*]}" >&2
+    return
+  fi
+  local missing; mapfile -t missing < <(apt_missing "${wanted[@]}")
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  printf 'setup: installing %s\n' "${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+case "${1-}" in
+  run | test) system_packages "$1"; toolchains ;;
+  *) fail "usage: setup.sh run|test" ;;
+esac

@@ -1,0 +1,284 @@
+//! The registry's commands, as methods of the app.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dualgpuopt_core::command::LaunchSpec;
+use dualgpuopt_core::engine::llama_cpp;
+use dualgpuopt_core::error::{AppError, Code};
+use dualgpuopt_core::gpu::{Machine, SourceHealth, SourceKind};
+use dualgpuopt_core::plan::{Plan, PlanError, Verdict};
+use dualgpuopt_core::session::{LogBatch, SessionId, SessionView};
+use dualgpuopt_launch::{LaunchError, free_port};
+use dualgpuopt_model::Probe;
+
+use crate::api::{
+    AppEvent, EngineView, HistoryQuery, HistoryView, ModelView, Overview, PlanAsk, PlanView, SourceChoice,
+};
+use crate::{App, PlanKey, engine, environment, lock, models, planning};
+
+/// Address that engines listen on.
+const HOST: &str = "127.0.0.1";
+/// First port tried for an engine; llama-server's own default.
+const PORT_FIRST: u16 = 8080;
+/// Most log lines in one answer.
+const LOG_LINES_MAX: u32 = 5000;
+/// Name shown for the engine while none is found, so that a plan's command can still be read and copied.
+const PROGRAM_UNSET: &str = "llama-server";
+
+impl App {
+    /// Everything a fresh window needs to draw itself.
+    ///
+    /// # Errors
+    /// None today; the signature is the registry's.
+    pub async fn overview(&self) -> Result<Overview, AppError> {
+        let sessions = self.inner.launcher.list();
+        let recent_models = lock(&self.inner.settings).1.recent_models.iter().map(models::recent).collect();
+        let engine = lock(&self.inner.engine).clone();
+        let telemetry = lock(&self.inner.telemetry);
+        Ok(Overview {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            choice: telemetry.choice.clone(),
+            health: telemetry.health.clone(),
+            machine: telemetry.machine.clone(),
+            frame: telemetry.frame.clone(),
+            interval_ms: u32::try_from(self.inner.deps.environment.poll_interval.as_millis()).unwrap_or(u32::MAX),
+            engine,
+            sessions,
+            recent_models,
+        })
+    }
+
+    /// Chooses where GPU readings come from. Choosing the same again starts it afresh.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for a card that the simulator does not know.
+    pub async fn select_source(&self, choice: SourceChoice) -> Result<(), AppError> {
+        if let SourceChoice::Simulated { cards } = &choice {
+            dualgpuopt_gpu::check_cards(cards).map_err(|error| AppError::new(Code::BadRequest, error.to_string()))?;
+        }
+        let app = self.clone();
+        // Stopping the source before may take up to two seconds when the driver hangs.
+        blocking(move || app.sample_from(choice)).await
+    }
+
+    /// Kept readings of a window of time, thinned to a number of points.
+    ///
+    /// # Errors
+    /// None today; the signature is the registry's.
+    pub async fn history(&self, query: HistoryQuery) -> Result<HistoryView, AppError> {
+        Ok(lock(&self.inner.telemetry).history(&query))
+    }
+
+    /// Reads a model file's header.
+    ///
+    /// # Errors
+    /// [`Code::FileUnreadable`] or [`Code::ModelInvalid`], naming what is wrong and where.
+    pub async fn open_model(&self, path: String) -> Result<ModelView, AppError> {
+        let probe = self.probe(path).await?;
+        let view = models::view(&probe);
+        let mut settings = lock(&self.inner.settings);
+        let (file, kept) = &mut *settings;
+        kept.remember(models::remembered(&view));
+        if let Some(Err(error)) = file.as_ref().map(|file| file.save(kept)) {
+            tracing::warn!("{error}");
+        }
+        Ok(view)
+    }
+
+    /// Plans a model on this machine as it is now.
+    ///
+    /// # Errors
+    /// What is wrong with the file, the request, or the machine. A model that does not fit is a plan that says so.
+    pub async fn plan(&self, ask: PlanAsk) -> Result<PlanView, AppError> {
+        let probe = self.probe(ask.model.clone()).await?;
+        let app = self.clone();
+        blocking(move || app.plan_probed(&ask, &probe)).await?
+    }
+
+    /// Sets the engine's program, or looks for it again when `path` is absent.
+    ///
+    /// # Errors
+    /// [`Code::Store`] when the choice could not be kept; it still holds until the program ends.
+    pub async fn set_engine(&self, path: Option<String>) -> Result<EngineView, AppError> {
+        let path = path.map(|path| path.trim().to_owned()).filter(|path| !path.is_empty());
+        let view = engine::find(path.as_deref(), &environment::path_dirs());
+        *lock(&self.inner.engine) = view.clone();
+        self.tell(AppEvent::Engine(view.clone()));
+        if view.problem.is_none() || path.is_none() {
+            let mut settings = lock(&self.inner.settings);
+            let (file, kept) = &mut *settings;
+            kept.engine = path;
+            if let Some(Err(error)) = file.as_ref().map(|file| file.save(kept)) {
+                return Err(AppError::new(Code::Store, error.to_string()).caused_by(&error));
+            }
+        }
+        Ok(view)
+    }
+
+    /// Plans once more against the machine as it is now, and starts the engine.
+    ///
+    /// # Errors
+    /// As [`Self::plan`]; [`Code::BadRequest`] when the plan does not fit; [`Code::EngineMissing`] and
+    /// [`Code::EngineFailed`] when the engine cannot be started.
+    pub async fn start(&self, ask: PlanAsk) -> Result<SessionView, AppError> {
+        let probe = self.probe(ask.model.clone()).await?;
+        let engine = lock(&self.inner.engine).clone();
+        let program = match (engine.program, engine.problem) {
+            (Some(program), None) => program,
+            (_, problem) => {
+                return Err(AppError::new(
+                    Code::EngineMissing,
+                    problem.unwrap_or_else(|| "No engine is set.".to_owned()),
+                )
+                .hint("Install llama.cpp, or set the path of llama-server."));
+            }
+        };
+        let app = self.clone();
+        let spec = blocking(move || -> Result<LaunchSpec, AppError> {
+            let (plan, machine, _) = app.plan_for(&ask, &probe)?;
+            if let Verdict::DoesNotFit { reason, .. } = &plan.verdict {
+                return Err(AppError::new(Code::BadRequest, reason.clone()).hint("Change the plan so that it fits."));
+            }
+            app.spec(&ask, &probe, &plan, &machine, &program)
+        })
+        .await??;
+        let id = self.inner.launcher.start(spec).map_err(|error| engine_refused(&error))?;
+        self.inner.launcher.get(id).ok_or_else(|| no_session(id))
+    }
+
+    /// Stops a session's whole process tree: politely, then by force after the grace period, or at once.
+    ///
+    /// # Errors
+    /// [`Code::NoSession`].
+    pub async fn stop(&self, session: SessionId, force: bool) -> Result<(), AppError> {
+        self.inner.launcher.stop(session, force).map_err(|_| no_session(session))
+    }
+
+    /// Takes an ended session off the list.
+    ///
+    /// # Errors
+    /// [`Code::NoSession`]; [`Code::BadRequest`] while it still runs.
+    pub async fn forget(&self, session: SessionId) -> Result<(), AppError> {
+        self.inner.launcher.forget(session).map_err(|error| match error {
+            LaunchError::StillRunning { .. } => {
+                AppError::new(Code::BadRequest, error.to_string()).hint("Stop it first.")
+            }
+            _ => no_session(session),
+        })?;
+        self.tell(AppEvent::SessionGone(session));
+        Ok(())
+    }
+
+    /// Log lines of a session that are still kept, from `from_seq` on, `max` at most.
+    ///
+    /// # Errors
+    /// [`Code::NoSession`].
+    pub async fn session_log(&self, session: SessionId, from_seq: u64, max: u32) -> Result<LogBatch, AppError> {
+        self.inner.launcher.log(session, from_seq, max.min(LOG_LINES_MAX) as usize).ok_or_else(|| no_session(session))
+    }
+
+    async fn probe(&self, path: String) -> Result<Arc<Probe>, AppError> {
+        let app = self.clone();
+        blocking(move || models::probe(&app.inner.models, &path)).await?
+    }
+
+    fn plan_probed(&self, ask: &PlanAsk, probe: &Arc<Probe>) -> Result<PlanView, AppError> {
+        let began = Instant::now();
+        let (plan, machine, doubts) = self.plan_for(ask, probe)?;
+        let planned_in_us = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let program = lock(&self.inner.engine).program.clone().unwrap_or_else(|| PROGRAM_UNSET.to_owned());
+        let spec = self.spec(ask, probe, &plan, &machine, &program)?;
+        let command = spec.posix().map_err(|error| {
+            AppError::new(Code::BadRequest, "The command holds a NUL byte, which no shell can express.").caused_by(&error)
+        })?;
+        let mut plan = Arc::unwrap_or_clone(plan);
+        plan.notes.extend(doubts);
+        if machine.source == SourceKind::Simulated {
+            plan.notes.push("Simulated GPUs: the engine will run on what this machine really has.".to_owned());
+        }
+        Ok(PlanView { model: models::view(probe), plan, command, planned_in_us })
+    }
+
+    /// The plan for an ask, from the cache where the same question was answered before.
+    fn plan_for(&self, ask: &PlanAsk, probe: &Arc<Probe>) -> Result<(Arc<Plan>, Machine, Vec<String>), AppError> {
+        let (machine, frame, health) = {
+            let telemetry = lock(&self.inner.telemetry);
+            (telemetry.machine.clone(), telemetry.frame.clone(), telemetry.health.clone())
+        };
+        let machine = machine.ok_or_else(|| no_machine(&health))?;
+        let question = planning::question(ask, &machine, frame.as_ref())?;
+        let key = PlanKey { model: probe.path.clone(), stamp: probe.stamp, request: question.request };
+        let plan = self
+            .inner
+            .plans
+            .try_get_with_by_ref(&key, || dualgpuopt_core::plan::plan(&probe.facts, &key.request).map(Arc::new))
+            .map_err(|error| unplannable(&error))?;
+        Ok((plan, machine, question.doubts))
+    }
+
+    fn spec(
+        &self,
+        ask: &PlanAsk,
+        probe: &Probe,
+        plan: &Plan,
+        machine: &Machine,
+        program: &str,
+    ) -> Result<LaunchSpec, AppError> {
+        let port = match ask.port {
+            Some(port) => port,
+            None => free_port(HOST, PORT_FIRST)
+                .map_err(|error| AppError::new(Code::EngineFailed, error.to_string()).hint("Set a port by hand."))?,
+        };
+        let mut spec = llama_cpp::launch_spec(
+            &probe.path.to_string_lossy(),
+            &probe.facts.name,
+            plan,
+            program,
+            HOST,
+            port,
+        );
+        if machine.source == SourceKind::Simulated {
+            // Identities of simulated cards would hide every real one from the engine.
+            spec.env.clear();
+        }
+        Ok(spec)
+    }
+}
+
+/// Runs what may block (files, the planner) off the runtime's own threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        AppError::new(Code::Internal, "Something that should not fail did.").hint("This is a defect; the details help us.").caused_by(&error)
+    })
+}
+
+fn no_machine(health: &SourceHealth) -> AppError {
+    match health {
+        SourceHealth::Absent { message, looked_for } => {
+            let mut error = AppError::new(Code::NoGpus, message.clone()).hint("Use simulated GPUs, or install the NVIDIA driver.");
+            error.detail = looked_for.join("\n");
+            error
+        }
+        SourceHealth::Failed { message } | SourceHealth::Recovering { message, .. } => {
+            AppError::new(Code::NoGpus, message.clone()).hint("Check the driver, or use simulated GPUs.")
+        }
+        SourceHealth::Starting | SourceHealth::Live => {
+            AppError::new(Code::NoGpus, "The GPUs have not been read yet.").hint("Try again in a moment.")
+        }
+    }
+}
+
+fn unplannable(error: &PlanError) -> AppError {
+    let code = if error.is_unsupported() { Code::ModelUnsupported } else { Code::BadRequest };
+    AppError::new(code, error.to_string()).caused_by(error)
+}
+
+fn engine_refused(error: &LaunchError) -> AppError {
+    AppError::new(Code::EngineFailed, error.to_string()).hint(error.hint()).caused_by(error)
+}
+
+fn no_session(session: SessionId) -> AppError {
+    AppError::new(Code::NoSession, format!("There is no process {} any more.", session.0))
+}

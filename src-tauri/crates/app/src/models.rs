@@ -1,0 +1,55 @@
+//! Model files as the window shows them.
+
+use std::sync::Arc;
+
+use dualgpuopt_core::error::{AppError, Code};
+use dualgpuopt_core::units::Bytes;
+use dualgpuopt_model::{ModelCache, ModelError, Probe};
+use dualgpuopt_store::RecentFile;
+
+use crate::api::{ModelView, RecentModel};
+
+/// Reads a model's header through the cache.
+pub(crate) fn probe(cache: &ModelCache, path: &str) -> Result<Arc<Probe>, AppError> {
+    cache.probe(std::path::Path::new(path)).map_err(|error| refused(&error))
+}
+
+fn refused(error: &ModelError) -> AppError {
+    let code = if error.is_unreadable() { Code::FileUnreadable } else { Code::ModelInvalid };
+    AppError::new(code, error.to_string()).hint(error.hint()).caused_by(error)
+}
+
+pub(crate) fn view(probe: &Probe) -> ModelView {
+    let facts = &probe.facts;
+    ModelView {
+        path: probe.path.to_string_lossy().into_owned(),
+        name: facts.name.clone(),
+        arch: facts.arch.clone(),
+        quant: facts.quant.clone(),
+        parameters: facts.parameters,
+        layers: u32::try_from(facts.layers.len()).unwrap_or(u32::MAX),
+        context_trained: u32::try_from(facts.context_trained).unwrap_or(u32::MAX),
+        file_bytes: facts.file_bytes,
+        shards: facts.shards,
+        problems: probe.doubts.clone(),
+    }
+}
+
+pub(crate) fn remembered(view: &ModelView) -> RecentFile {
+    RecentFile {
+        path: view.path.clone(),
+        name: view.name.clone(),
+        quant: view.quant.clone(),
+        file_bytes: view.file_bytes.0,
+    }
+}
+
+pub(crate) fn recent(file: &RecentFile) -> RecentModel {
+    RecentModel {
+        path: file.path.clone(),
+        name: file.name.clone(),
+        quant: file.quant.clone(),
+        file_bytes: Bytes(file.file_bytes),
+        present: std::path::Path::new(&file.path).is_file(),
+    }
+}

@@ -1,0 +1,158 @@
+//! From what the user wants to a question for the planner: the machine as it is now becomes budgets.
+
+use dualgpuopt_core::error::{AppError, Code};
+use dualgpuopt_core::gpu::{Frame, GpuFacts, Machine, Metric};
+use dualgpuopt_core::plan::{DeviceBudget, PlanRequest};
+use dualgpuopt_core::units::Bytes;
+
+use crate::api::PlanAsk;
+
+/// Kept free on a GPU that the user said nothing about: room for a desktop's windows to grow.
+pub const RESERVE_DEFAULT: Bytes = Bytes::mib(512);
+
+/// A question for the planner, and doubts about the machine that belong beside the answer.
+pub(crate) struct Question {
+    pub(crate) request: PlanRequest,
+    pub(crate) doubts: Vec<String>,
+}
+
+/// Turns an ask into a question.
+pub(crate) fn question(ask: &PlanAsk, machine: &Machine, frame: Option<&Frame>) -> Result<Question, AppError> {
+    if let Some(unknown) = ask.gpus.iter().find(|choice| machine.gpus.iter().all(|gpu| gpu.id != choice.gpu)) {
+        return Err(AppError::new(Code::BadRequest, format!("There is no GPU {} on this machine.", unknown.gpu))
+            .hint("Plan again with the GPUs that are there now."));
+    }
+    let mut doubts = Vec::new();
+    let mut devices = Vec::new();
+    for gpu in &machine.gpus {
+        let choice = ask.gpus.iter().find(|choice| choice.gpu == gpu.id);
+        if choice.is_some_and(|choice| !choice.used) {
+            continue;
+        }
+        let reserve = choice.map_or(RESERVE_DEFAULT, |choice| choice.reserve);
+        match budget(gpu, frame, reserve, &mut doubts) {
+            Some(device) => devices.push(device),
+            None => doubts.push(format!("GPU {} is left out: the driver does not tell its memory.", gpu.index)),
+        }
+    }
+    if devices.is_empty() {
+        return Err(AppError::new(Code::NoGpus, "No GPU is left to plan for.").hint("Select at least one GPU."));
+    }
+    Ok(Question {
+        request: PlanRequest {
+            context: ask.context,
+            cache_k: ask.cache_k,
+            cache_v: ask.cache_v,
+            parallel: ask.parallel,
+            micro_batch: ask.micro_batch,
+            devices,
+            split: ask.split.clone(),
+        },
+        doubts,
+    })
+}
+
+fn budget(gpu: &GpuFacts, frame: Option<&Frame>, reserve: Bytes, doubts: &mut Vec<String>) -> Option<DeviceBudget> {
+    let sample = frame.and_then(|frame| frame.gpus.iter().find(|sample| sample.gpu == gpu.id));
+    let now = |metric| sample.and_then(|sample| sample.get(metric).value()).map(whole);
+    let total = gpu.memory_total.or_else(|| now(Metric::MemoryTotal))?;
+    let others = if let Some(free) = now(Metric::MemoryFree) {
+        total.saturating_sub(free)
+    } else {
+        let why = sample.and_then(|s| s.get(Metric::MemoryFree).why()).map_or("no sample yet", |why| why.words());
+        doubts.push(format!("GPU {}: memory in use is unknown ({why}) and counted as none.", gpu.index));
+        Bytes::ZERO
+    };
+    Some(DeviceBudget {
+        gpu: gpu.id.clone(),
+        index: gpu.index,
+        name: gpu.name.clone(),
+        total,
+        others,
+        reserve,
+        capability: gpu.compute_capability.map(|(major, minor)| major * 100 + minor * 10),
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..2^63; byte counts are whole")]
+fn whole(bytes: f64) -> Bytes {
+    Bytes(bytes.clamp(0.0, 9.0e18) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use dualgpuopt_core::gpu::{GpuId, GpuSample, SourceKind};
+    use dualgpuopt_core::plan::{CacheType, ContextWish};
+    use dualgpuopt_core::reading::{Reading, Why};
+    use dualgpuopt_core::time::Stamp;
+
+    use super::*;
+    use crate::api::GpuChoice;
+
+    fn machine(count: u32) -> Machine {
+        let gpu = |index| GpuFacts {
+            id: GpuId(format!("GPU-{index}")),
+            index,
+            name: "RTX 3090".into(),
+            pci_bus_id: None,
+            memory_total: Some(Bytes::gib(24)),
+            compute_capability: Some((8, 6)),
+            pcie_generation_max: None,
+            pcie_width_max: None,
+        };
+        Machine {
+            source: SourceKind::Simulated,
+            gpus: (0..count).map(gpu).collect(),
+            driver_version: None,
+            cuda_version: None,
+            nvml_version: None,
+        }
+    }
+
+    fn ask(gpus: Vec<GpuChoice>) -> PlanAsk {
+        PlanAsk {
+            model: "m.gguf".into(),
+            context: ContextWish::Largest,
+            cache_k: CacheType::F16,
+            cache_v: CacheType::F16,
+            parallel: 1,
+            micro_batch: 512,
+            gpus,
+            split: None,
+            port: None,
+        }
+    }
+
+    #[test]
+    fn memory_in_use_becomes_others_and_the_unknown_is_said() {
+        let metrics = BTreeMap::from([(Metric::MemoryFree, Reading::Value(22.0 * 1_073_741_824.0))]);
+        let frame = Frame {
+            seq: 1,
+            at: Stamp::default(),
+            gpus: vec![
+                GpuSample { gpu: GpuId("GPU-0".into()), answered_at: None, metrics },
+                GpuSample::missing(GpuId("GPU-1".into()), None, Why::TimedOut),
+            ],
+            problems: vec![],
+        };
+        let question = question(&ask(vec![]), &machine(2), Some(&frame)).expect("two GPUs");
+        assert_eq!(question.request.devices[0].others, Bytes::gib(2));
+        assert_eq!(question.request.devices[0].capability, Some(860));
+        assert_eq!(question.request.devices[1].others, Bytes::ZERO);
+        assert_eq!(question.doubts, ["GPU 1: memory in use is unknown (timed out) and counted as none."]);
+    }
+
+    #[test]
+    fn unused_unknown_and_no_gpus() {
+        let off = |id: &str| GpuChoice { gpu: GpuId(id.into()), used: false, reserve: Bytes::ZERO };
+        let one = question(&ask(vec![off("GPU-0")]), &machine(2), None).expect("one is left");
+        assert_eq!(one.request.devices.len(), 1);
+        assert_eq!(one.request.devices[0].index, 1);
+        let none = question(&ask(vec![off("GPU-0"), off("GPU-1")]), &machine(2), None);
+        assert_eq!(none.err().map(|e| e.code), Some(Code::NoGpus));
+        let unknown = question(&ask(vec![off("GPU-9")]), &machine(2), None);
+        assert_eq!(unknown.err().map(|e| e.code), Some(Code::BadRequest));
+    }
+}

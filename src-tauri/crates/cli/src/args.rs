@@ -1,0 +1,143 @@
+//! The command line's grammar. Parsing does no work.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use dualgpuopt_core::plan::CacheType;
+
+/// Plan, launch and watch language models on several GPUs.
+///
+/// Without a command: opens the window, or the terminal dashboard where there is no display.
+#[derive(Debug, Parser)]
+#[command(name = "dualgpuopt", version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong input, 3 no GPU source, 4 the plan does not fit, 5 engine missing or failed.")]
+pub(crate) struct Args {
+    /// Simulated GPUs instead of the driver's: two RTX 3090, or the cards named (--mock=4090,3060).
+    #[arg(long, global = true, value_name = "CARDS", num_args = 0..=1, require_equals = true, default_missing_value = "", value_delimiter = ',')]
+    pub(crate) mock: Option<Vec<String>>,
+    /// Terminal dashboard even where there is a display.
+    #[arg(long)]
+    pub(crate) cli: bool,
+    /// Says on stderr what is being done.
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows the GPUs as they are now.
+    Status(StatusArgs),
+    /// Shows how a model falls on the GPUs, and the command that starts it.
+    Plan(PlanArgs),
+    /// Plans a model, starts the engine with the plan, and shows its log until Ctrl+C.
+    Run(RunArgs),
+    /// Serves the window's page to a browser on this machine.
+    Serve(ServeArgs),
+}
+
+/// Options of `status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Goes on with every sample, until stopped.
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// JSON, one object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to plan.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelArgs {
+    /// A GGUF file; of a model in shards, any one of them.
+    pub(crate) model: PathBuf,
+    /// Context in tokens; without it, the largest that fits.
+    #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(crate) ctx_size: Option<u32>,
+    /// Type of the KV cache.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = Cache::F16)]
+    pub(crate) cache_type: Cache,
+    /// Requests at once.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) parallel: u32,
+    /// Tokens per micro-batch.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(32..=4096))]
+    pub(crate) ubatch_size: u32,
+}
+
+/// Types of the KV cache that the command line offers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Cache {
+    /// 16 bits a value.
+    #[value(name = "f16")]
+    F16,
+    /// 8.5 bits a value.
+    #[value(name = "q8_0")]
+    Q8,
+    /// 4.5 bits a value.
+    #[value(name = "q4_0")]
+    Q4,
+}
+
+impl From<Cache> for CacheType {
+    fn from(cache: Cache) -> Self {
+        match cache {
+            Cache::F16 => Self::F16,
+            Cache::Q8 => Self::Q8_0,
+            Cache::Q4 => Self::Q4_0,
+        }
+    }
+}
+
+/// Options of `plan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// JSON, with every byte.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Port for the server; without it, the first free one from 8080 on.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Path of llama-server; without it, the one from the settings, else the one on PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) engine: Option<PathBuf>,
+}
+
+/// Options of `serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Port on 127.0.0.1; 0 takes any free one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn mock_takes_cards_only_behind_an_equals_sign() {
+        let parse = |line: &str| Args::try_parse_from(line.split(' ')).expect("valid");
+        assert_eq!(parse("dualgpuopt status").mock, None);
+        assert_eq!(parse("dualgpuopt --mock status").mock, Some(vec![String::new()]));
+        assert_eq!(parse("dualgpuopt status --mock=4090,3060").mock, Some(vec!["4090".into(), "3060".into()]));
+    }
+}

@@ -1,0 +1,116 @@
+//! Makes the app for a command, and waits for what it has to say first.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dualgpuopt_app::api::{AppEvent, Overview, SourceChoice};
+use dualgpuopt_app::{App, Deps, environment};
+use dualgpuopt_core::error::{AppError, Code};
+use dualgpuopt_core::gpu::{Frame, Machine, SourceHealth};
+use tokio::runtime::Runtime;
+
+use crate::args::Args;
+use crate::exit::Failure;
+use crate::output;
+
+/// Longest wait for a first answer of the GPUs; the sampler says *timed out* well before.
+const FIRST_FRAME: Duration = Duration::from_secs(20);
+
+/// Sends warnings, or everything of ours with `verbose`, to stderr.
+pub(crate) fn log_to_stderr(verbose: bool) {
+    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// A runtime, and the app in it.
+pub(crate) struct Host {
+    pub(crate) runtime: Runtime,
+    pub(crate) app: App,
+}
+
+impl Host {
+    /// Starts the app as the flags and the environment want it.
+    pub(crate) fn start(args: &Args, engine: Option<PathBuf>) -> Result<Self, Failure> {
+        let (environment, warnings) = environment::read();
+        warnings.iter().for_each(|warning| output::complain(warning));
+        let source = match &args.mock {
+            Some(cards) => {
+                let cards: Vec<String> = cards.iter().filter(|card| !card.is_empty()).cloned().collect();
+                dualgpuopt_gpu::check_cards(&cards)
+                    .map_err(|error| AppError::new(Code::BadRequest, error.to_string()))?;
+                SourceChoice::Simulated { cards }
+            }
+            None => SourceChoice::from_environment(&environment),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let deps = Deps {
+            program: std::env::current_exe()?,
+            config_dir: dualgpuopt_store::paths::config_dir(),
+            environment,
+            source,
+            engine: engine.map(absolute).transpose()?,
+        };
+        let app = {
+            let _inside = runtime.enter();
+            App::start(deps)
+        };
+        Ok(Self { runtime, app })
+    }
+
+    /// Ends everything that the app started.
+    pub(crate) fn shut_down(self) {
+        self.runtime.block_on(self.app.shut_down());
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+fn absolute(path: PathBuf) -> std::io::Result<String> {
+    std::path::absolute(path).map(|path| path.to_string_lossy().into_owned())
+}
+
+/// Waits until the machine is described and has been read once.
+pub(crate) async fn first_frame(app: &App) -> Result<(Machine, Frame), AppError> {
+    let mut events = app.events();
+    let wait = async {
+        loop {
+            let now = app.overview().await?;
+            if let Some(found) = answered(now)? {
+                return Ok(found);
+            }
+            if events.next().await.is_none() {
+                return Err(AppError::new(Code::Internal, "The GPU source ended without a word."));
+            }
+        }
+    };
+    tokio::time::timeout(FIRST_FRAME, wait).await.unwrap_or_else(|_| {
+        Err(AppError::new(Code::NoGpus, format!("The GPUs did not answer within {} s.", FIRST_FRAME.as_secs()))
+            .hint("Check the driver with nvidia-smi, or use --mock."))
+    })
+}
+
+fn answered(now: Overview) -> Result<Option<(Machine, Frame)>, AppError> {
+    match now.health {
+        SourceHealth::Absent { message, looked_for } => {
+            let mut error = AppError::new(Code::NoGpus, message).hint("Use --mock for simulated GPUs.");
+            error.detail = looked_for.join("; ");
+            Err(error)
+        }
+        SourceHealth::Failed { message } => Err(AppError::new(Code::NoGpus, message).hint("Use --mock for simulated GPUs.")),
+        SourceHealth::Starting | SourceHealth::Live | SourceHealth::Recovering { .. } => Ok(now.machine.zip(now.frame)),
+    }
+}
+
+/// Waits for the next new frame; `None` when the app is gone.
+pub(crate) async fn next_frame(events: &mut dualgpuopt_app::Listener) -> Option<Frame> {
+    loop {
+        match events.next().await? {
+            AppEvent::Frame(frame) => return Some(frame),
+            AppEvent::Source(_)
+            | AppEvent::Session(_)
+            | AppEvent::SessionGone(_)
+            | AppEvent::Log(_)
+            | AppEvent::Engine(_)
+            | AppEvent::Resync => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `dualgpuopt plan`: how a model falls on the GPUs.
+
+use std::process::ExitCode;
+
+use dualgpuopt_app::api::{ModelView, PlanAsk, PlanView};
+use dualgpuopt_core::plan::{ContextWish, Plan, Verdict};
+use serde::Serialize;
+
+use crate::args::{Args, ModelArgs, PlanArgs};
+use crate::exit::{self, Failure};
+use crate::host::{self, Host};
+use crate::{output, render};
+
+/// Version of the JSON form. Fields may be added; none changes its meaning without a new version.
+const SCHEMA: u32 = 1;
+
+/// `plan --json`.
+#[derive(Serialize)]
+struct PlanJson<'a> {
+    schema: u32,
+    model: &'a ModelView,
+    plan: &'a Plan,
+    command: &'a str,
+}
+
+pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> {
+    let host = Host::start(args, None)?;
+    let app = host.app.clone();
+    let ask = ask(&options.model, None)?;
+    let planned = host.runtime.block_on(async {
+        // A file that cannot be read is said before a GPU that is not there.
+        app.open_model(ask.model.clone()).await?;
+        host::first_frame(&app).await?;
+        app.plan(ask).await
+    });
+    host.shut_down();
+    let view = planned?;
+    output::line(&if options.json { json(&view) } else { render::plan(&view) })?;
+    Ok(code(&view))
+}
+
+/// What the arguments ask for.
+pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failure> {
+    Ok(PlanAsk {
+        model: std::path::absolute(&model.model)?.to_string_lossy().into_owned(),
+        context: model.ctx_size.map_or(ContextWish::Largest, ContextWish::Tokens),
+        cache_k: model.cache_type.into(),
+        cache_v: model.cache_type.into(),
+        parallel: model.parallel,
+        micro_batch: model.ubatch_size,
+        gpus: Vec::new(),
+        split: None,
+        port,
+    })
+}
+
+/// The exit code that a plan means.
+pub(crate) fn code(view: &PlanView) -> ExitCode {
+    match view.plan.verdict {
+        Verdict::Fits { .. } => ExitCode::SUCCESS,
+        Verdict::DoesNotFit { .. } => ExitCode::from(exit::DOES_NOT_FIT),
+    }
+}
+
+fn json(view: &PlanView) -> String {
+    let json = PlanJson { schema: SCHEMA, model: &view.model, plan: &view.plan, command: &view.command };
+    serde_json::to_string(&json).expect("numbers, strings and lists always serialise")
+}

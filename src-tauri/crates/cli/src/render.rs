@@ -1,0 +1,198 @@
+//! Text for people: GPUs and plans as aligned lines.
+
+use std::fmt::Write as _;
+
+use dualgpuopt_app::api::PlanView;
+use dualgpuopt_core::gpu::{Frame, GpuSample, Machine, Metric, SourceKind, throttle_words};
+use dualgpuopt_core::plan::{DevicePlan, Fix, Verdict};
+use dualgpuopt_core::reading::Reading;
+use dualgpuopt_core::units::{Bytes, GIB};
+
+/// One line per GPU under a heading.
+pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
+    let mut text = String::new();
+    if machine.source == SourceKind::Simulated {
+        text.push_str("Simulated GPUs, nothing here is measured\n");
+    } else if let Some(driver) = &machine.driver_version {
+        let cuda = machine.cuda_version.as_deref().unwrap_or("unknown");
+        let _ = writeln!(text, "Driver {driver}, CUDA {cuda}");
+    }
+    let _ = write!(text, "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  {}", "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan", "Clocks held by");
+    for facts in &machine.gpus {
+        let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) else { continue };
+        let name = facts.name.strip_prefix("NVIDIA GeForce ").unwrap_or(&facts.name);
+        let _ = write!(text, "\n{:<3} {:<28} ", facts.index, name);
+        if let Some(why) = sample.silent() {
+            text.push_str(why.words());
+            if let Some(answered) = sample.answered_at {
+                let _ = write!(text, ", last answer {} s ago", answered.age_ms(frame.at) / 1000);
+            }
+            continue;
+        }
+        let _ = write!(
+            text,
+            "{:>21} {:>10} {:>10} {:>14} {:>8}  {}",
+            memory(sample),
+            number(sample.get(Metric::GpuUtilization), " %"),
+            number(sample.get(Metric::Temperature), " °C"),
+            power(sample),
+            number(sample.get(Metric::Fan), " %"),
+            throttled(sample.get(Metric::ThrottleReasons)),
+        );
+    }
+    for problem in &frame.problems {
+        let _ = write!(text, "\n! {problem}");
+    }
+    text
+}
+
+fn number(reading: Reading, unit: &str) -> String {
+    match reading {
+        Reading::Value(value) => format!("{value:.0}{unit}"),
+        Reading::Missing(why) => why.words().to_owned(),
+    }
+}
+
+fn memory(sample: &GpuSample) -> String {
+    match (sample.get(Metric::MemoryUsed), sample.get(Metric::MemoryTotal)) {
+        (Reading::Value(used), Reading::Value(total)) => format!("{} / {} GiB", gib(used), gib(total)),
+        (Reading::Missing(why), _) | (_, Reading::Missing(why)) => why.words().to_owned(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a constant far below 2^53")]
+fn gib(bytes: f64) -> String {
+    format!("{:.2}", bytes / GIB as f64)
+}
+
+fn power(sample: &GpuSample) -> String {
+    match (sample.get(Metric::Power), sample.get(Metric::PowerLimit)) {
+        (Reading::Value(power), Reading::Value(limit)) => format!("{power:.0} / {limit:.0} W"),
+        (power, _) => number(power, " W"),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bit mask below 2^53, never negative")]
+fn throttled(reading: Reading) -> String {
+    match reading {
+        Reading::Value(mask) => {
+            let words = throttle_words(mask as u64);
+            if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+        }
+        Reading::Missing(why) => why.words().to_owned(),
+    }
+}
+
+/// The verdict, the devices by part, and the command.
+pub(crate) fn plan(view: &PlanView) -> String {
+    let (model, plan) = (&view.model, &view.plan);
+    let mut text = format!(
+        "{}, {}, {} layers, {}\n{}\n\n",
+        model.name,
+        model.quant,
+        model.layers,
+        model.file_bytes,
+        verdict(&plan.verdict)
+    );
+    let _ = writeln!(
+        text,
+        "Context {} tokens; at most {} fit here, trained for {}.\n",
+        thousands(plan.context),
+        thousands(plan.context_limit),
+        thousands(plan.context_trained)
+    );
+    let _ = writeln!(
+        text,
+        "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  {}",
+        "GiB", "Weights", "KV", "Compute", "Driver", "Others", "Keep free", "Free", "Layers"
+    );
+    for device in &plan.devices {
+        text.push_str(&device_line(device));
+    }
+    let host = &plan.host;
+    let _ = writeln!(
+        text,
+        "{:<34} {:>8} {:>8} {:>8}",
+        "System RAM",
+        short_gib(host.weights),
+        "",
+        short_gib(host.compute + host.output)
+    );
+    for note in &plan.notes {
+        let _ = write!(text, "\nNote: {note}");
+    }
+    if !plan.notes.is_empty() {
+        text.push('\n');
+    }
+    let _ = write!(text, "\n{}", view.command);
+    text
+}
+
+fn device_line(device: &DevicePlan) -> String {
+    let memory = &device.memory;
+    let left = if memory.short > Bytes::ZERO { format!("-{}", short_gib(memory.short)) } else { short_gib(memory.free) };
+    let layers = match (device.layer_end - device.layer_begin, device.has_output) {
+        (0, true) => "output".to_owned(),
+        (0, false) => "none".to_owned(),
+        (_, output) => {
+            format!("{} to {}{}", device.layer_begin, device.layer_end - 1, if output { ", output" } else { "" })
+        }
+    };
+    format!(
+        "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  {}\n",
+        format!("GPU {} {} ({})", device.index, device.name, short_gib(device.total)),
+        short_gib(memory.weights),
+        short_gib(memory.kv_cache),
+        short_gib(memory.compute),
+        short_gib(memory.driver_context),
+        short_gib(memory.others),
+        short_gib(memory.reserve),
+        left,
+        layers
+    )
+}
+
+/// The verdict in words, with every fix on a line of its own.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Fits { spare, tightest } => format!("Fits, {spare} to spare; tightest is GPU {tightest}."),
+        Verdict::DoesNotFit { short, gpu, reason, fixes } => {
+            let mut text = format!("Does not fit, {short} short on GPU {gpu}. {reason}");
+            for fix in fixes {
+                let _ = match fix {
+                    Fix::Context { tokens } => write!(text, "\n  Fits with --ctx-size {tokens}"),
+                    Fix::Cache { cache, tokens } => {
+                        write!(text, "\n  Fits with --cache-type {} up to {} tokens", cache.flag(), thousands(*tokens))
+                    }
+                };
+            }
+            text
+        }
+    }
+}
+
+fn short_gib(bytes: Bytes) -> String {
+    format!("{:.2}", bytes.as_gib())
+}
+
+fn thousands(number: u32) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_parted_by_commas() {
+        assert_eq!([0, 999, 1000, 131_072, 10_485_760].map(thousands), ["0", "999", "1,000", "131,072", "10,485,760"]);
+    }
+}

@@ -1,0 +1,219 @@
+//! Flags to facts: context, batches, streams, flash attention, and the place of every layer, as llama.cpp decides them.
+//!
+//! Source of every rule: llama.cpp's own loader and context, tree of 6 October 2026 (package build 11434), run with
+//! simulated CUDA devices; held byte for byte in `tests/ground_truth.rs`. Absent: `-sm tensor`, sliding windows,
+//! recurrent layers.
+
+use crate::engine::llama_cpp::flags::{FlashAttention, Flags, Place, SplitMode};
+use crate::engine::llama_cpp::refused::Refused;
+use crate::engine::llama_cpp::settled::Settled;
+use crate::model::ModelFacts;
+use crate::plan::CacheType;
+
+/// Architectures whose rules are complete here: one attention cache over all layers, a dense gated feed-forward part
+/// (or, under `llama`, experts).
+pub const ARCHITECTURES: [&str; 4] = ["llama", "qwen2", "qwen3", "mistral3"];
+
+/// Most devices of one process. Source: `GGML_SCHED_MAX_BACKENDS` and `llama_max_devices()`, 16.
+pub const DEVICES_MAX: usize = 16;
+
+/// Most sequences of one context. Source: `LLAMA_MAX_SEQ`, 256.
+pub const SLOTS_MAX: u64 = 256;
+
+/// Slots of a server without `-np`. Source: `tools/server`, `-np` auto.
+const SLOTS_AUTO: u64 = 4;
+
+/// Context and streams are padded to this many cells. Source: `GGML_PAD(…, 256)` in `llama-context.cpp`.
+pub const CONTEXT_STEP: u64 = 256;
+
+/// Tensors per split input when the pipeline runs. Source: `GGML_SCHED_MAX_COPIES`.
+const PIPELINE_COPIES: u64 = 4;
+
+/// Sizes of K and V heads (equal) for which the CUDA backend has flash attention.
+/// Source: `ggml_cuda_get_best_fattn_kernel`.
+const FLASH_HEADS: [u64; 8] = [40, 64, 72, 80, 96, 112, 128, 256];
+
+/// What the engine makes of `flags` for `model`.
+///
+/// # Errors
+/// Whatever llama.cpp itself refuses, and architectures and modes that are not described here.
+pub fn settle(model: &ModelFacts, flags: &Flags) -> Result<Settled, Refused> {
+    check_arch(model)?;
+    check_devices(flags)?;
+    check_cache(model, flags)?;
+    let slots = flags.parallel.unwrap_or(SLOTS_AUTO);
+    if !(1..=SLOTS_MAX).contains(&slots) {
+        return Err(Refused::Slots { given: slots });
+    }
+    if flags.batch == 0 || flags.micro_batch == 0 {
+        return Err(Refused::EmptyBatch);
+    }
+
+    let units = place_units(model.layers.len(), flags)?;
+    let flash_attention = flash_attention(model, flags, &units)?;
+
+    let asked = if flags.context == 0 { model.context_trained } else { flags.context };
+    let padded = pad(asked, CONTEXT_STEP);
+    let unified = flags.kv_unified.unwrap_or(flags.parallel.is_none());
+    let streams = if unified { 1 } else { slots };
+    let context_per_stream = if unified { padded } else { pad(padded / slots, CONTEXT_STEP) };
+    let context = context_per_stream.saturating_mul(streams);
+
+    // The batch is clamped to the context before the streams' padding raises it.
+    let micro_batch = flags.micro_batch.min(flags.batch).min(padded);
+    let batch = if flags.embedding { micro_batch } else { flags.batch.min(padded) };
+
+    Ok(Settled {
+        devices: if flags.split_mode == SplitMode::None { 1 } else { flags.devices.len() },
+        context,
+        context_per_stream,
+        streams,
+        parallel: slots,
+        batch,
+        micro_batch,
+        flash_attention,
+        copies: copies(model.layers.len(), flags),
+        units,
+    })
+}
+
+/// `n` rounded up to a multiple of `step`, at least one step.
+fn pad(n: u64, step: u64) -> u64 {
+    n.max(1).checked_next_multiple_of(step).unwrap_or(u64::MAX - u64::MAX % step)
+}
+
+fn check_arch(model: &ModelFacts) -> Result<(), Refused> {
+    let unsupported = |why: String| Refused::Unsupported { arch: model.arch.clone(), why };
+    if !ARCHITECTURES.contains(&model.arch.as_str()) {
+        return Err(unsupported(format!("only {} are described so far", ARCHITECTURES.join(", "))));
+    }
+    if model.layers.is_empty() {
+        return Err(unsupported("its header names no layers".into()));
+    }
+    Ok(())
+}
+
+fn check_devices(flags: &Flags) -> Result<(), Refused> {
+    let devices = flags.devices.len();
+    match flags.split_mode {
+        SplitMode::Row => return Err(Refused::RowSplit),
+        SplitMode::Tensor if flags.flash_attention == FlashAttention::Off => {
+            return Err(Refused::TensorSplitWithoutFlashAttention);
+        }
+        SplitMode::Tensor => return Err(Refused::TensorSplit),
+        SplitMode::None if flags.main_gpu >= devices && devices > 0 => {
+            return Err(Refused::NoMainGpu { main_gpu: flags.main_gpu, devices });
+        }
+        SplitMode::None | SplitMode::Layer => {}
+    }
+    match devices {
+        0 => Err(Refused::NoDevices),
+        1..=DEVICES_MAX => Ok(()),
+        given => Err(Refused::TooManyDevices { given }),
+    }
+}
+
+/// Source: `llama_init_from_model`, the checks of `type_k` and `type_v`.
+fn check_cache(model: &ModelFacts, flags: &Flags) -> Result<(), Refused> {
+    for layer in &model.layers {
+        for (half, cache, head) in
+            [("K", flags.cache_k, layer.key_length), ("V", flags.cache_v, layer.value_length)]
+        {
+            if head % cache.block().values != 0 {
+                return Err(Refused::CacheBlock { half, cache, head });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `auto` is on unless a layer on a GPU has an attention that no CUDA kernel runs; a quantised V cache turns it on.
+fn flash_attention(model: &ModelFacts, flags: &Flags, units: &[Place]) -> Result<bool, Refused> {
+    let quantised_v = flags.cache_v.is_quantised();
+    match flags.flash_attention {
+        FlashAttention::On => Ok(true),
+        FlashAttention::Off if quantised_v => {
+            Err(Refused::QuantisedVWithoutFlashAttention { cache: flags.cache_v })
+        }
+        FlashAttention::Off => Ok(false),
+        FlashAttention::Auto if quantised_v => Ok(true),
+        FlashAttention::Auto => {
+            let mut layers = model.layers.iter().zip(units);
+            Ok(layers.all(|(layer, place)| {
+                *place == Place::Host
+                    || gpu_has_flash_attention(layer.key_length, layer.value_length, flags.cache_k, flags.cache_v)
+            }))
+        }
+    }
+}
+
+/// Whether the CUDA backend has flash attention for heads of these sizes with caches of these types.
+/// Source: `ggml_cuda_get_best_fattn_kernel`, without the unequal head sizes of MLA.
+#[must_use]
+pub fn gpu_has_flash_attention(key_length: u64, value_length: u64, cache_k: CacheType, cache_v: CacheType) -> bool {
+    let known = |cache| cache != CacheType::Iq4Nl;
+    key_length == value_length && FLASH_HEADS.contains(&key_length) && known(cache_k) && known(cache_v)
+}
+
+/// Copies are made for a pipeline only when nothing runs on the CPU.
+/// Source: `llama_context::llama_context`, `pipeline_parallel`.
+fn copies(layers: usize, flags: &Flags) -> u64 {
+    let all_on_gpus = flags.gpu_layers.is_none_or(|n| usize::try_from(n).map_or(true, |n| n > layers));
+    let overridden = flags.cpu_moe || flags.cpu_moe_layers > 0 || !flags.overrides.is_empty();
+    let several = flags.devices.len() > 1 && flags.split_mode == SplitMode::Layer;
+    if several && all_on_gpus && flags.kv_offload && !overridden { PIPELINE_COPIES } else { 1 }
+}
+
+/// The place of each layer, then of the output. Source: `llama_model::load_tensors`, `get_layer_buft_list`.
+fn place_units(layers: usize, flags: &Flags) -> Result<Vec<Place>, Refused> {
+    let all = layers + 1;
+    let on_gpus = flags.gpu_layers.map_or(all, |n| usize::try_from(n).map_or(all, |n| n.min(all)));
+    let first = all - on_gpus;
+    let mut units = vec![Place::Host; first];
+    if flags.split_mode == SplitMode::None {
+        units.resize(all, Place::Gpu(flags.main_gpu));
+        return Ok(units);
+    }
+    let shares = cumulated_shares(flags)?;
+    for unit in 0..on_gpus {
+        let at = as_f32(unit) / as_f32(on_gpus);
+        // `std::upper_bound`: the first device whose cumulated share exceeds the unit's position. The last share is 1
+        // and positions are below 1, so there is one.
+        let device = shares.iter().position(|&share| share > at).unwrap_or(shares.len() - 1);
+        units.push(Place::Gpu(device));
+    }
+    Ok(units)
+}
+
+/// Cumulated shares of the devices, each divided by their sum, all in `f32` as the engine computes them.
+fn cumulated_shares(flags: &Flags) -> Result<Vec<f32>, Refused> {
+    let devices = flags.devices.len();
+    let mut shares: Vec<f32> = flags.tensor_split.iter().copied().take(devices).collect();
+    if let Some(&share) = shares.iter().find(|share| !share.is_finite() || **share < 0.0) {
+        return Err(Refused::BadShare { share });
+    }
+    shares.resize(devices, 0.0);
+    if shares.iter().all(|&share| share == 0.0) {
+        shares = flags.devices.iter().map(|device| bytes_as_f32(device.free)).collect();
+    }
+    let mut sum = 0.0_f32;
+    for share in &mut shares {
+        sum += *share;
+        *share = sum;
+    }
+    if sum <= 0.0 || !sum.is_finite() {
+        return Err(Refused::NothingToSplitBy);
+    }
+    shares.iter_mut().for_each(|share| *share /= sum);
+    Ok(shares)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "at most 513 units; f32 is exact to 2^24")]
+fn as_f32(units: usize) -> f32 {
+    units as f32
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the engine rounds free bytes to f32 too, and so must this")]
+fn bytes_as_f32(bytes: u64) -> f32 {
+    bytes as f32
+}

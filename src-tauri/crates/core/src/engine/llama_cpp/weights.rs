@@ -1,0 +1,154 @@
+//! Where each weight tensor lies and what it takes: bytes per device and on the host.
+//!
+//! Source: `llama_model::load_tensors` and `llama_model_loader::create_tensor`, tree of 6 October 2026. The host's sum is
+//! what the tensors take; with mmap the process maps the file instead and the OS keeps what it likes.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+
+use crate::engine::llama_cpp::flags::{Flags, Place};
+use crate::engine::llama_cpp::refused::Refused;
+use crate::engine::llama_cpp::settled::Settled;
+use crate::engine::llama_cpp::sizes::{Packing, allocated};
+use crate::model::{ModelFacts, TensorFacts};
+
+/// Expert weights, as `-cmoe` and `-ncmoe` name them; shared experts and the router stay. Source: `common/arg.cpp`,
+/// `LLM_FFN_EXPS_REGEX`.
+const EXPERTS: &str = r"ffn_(up|down|gate|gate_up)_(ch|)exps";
+
+/// Bytes of the weights, padding included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Weights {
+    /// Per GPU, in the order of `Flags::devices`.
+    pub devices: Vec<u64>,
+    /// Of those, the output part: output projection (or the second copy of a tied embedding) and final norms.
+    pub output: Vec<u64>,
+    /// On the host.
+    pub host: u64,
+}
+
+/// Which part of the model a tensor belongs to; this decides where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The token embedding: on the host.
+    Input,
+    /// A layer's own.
+    Layer(usize),
+    /// Used by every layer: one copy on each device that has a layer.
+    EveryLayer,
+    /// Output projection and final norms.
+    Output,
+}
+
+/// The part that a tensor belongs to, by its name.
+///
+/// # Errors
+/// A name that belongs to no part, or to a layer that does not exist: llama.cpp refuses such a file.
+pub fn part_of(name: &str, layers: usize) -> Result<Part, Refused> {
+    let unexpected = || Refused::UnexpectedTensor { name: name.to_owned(), layers };
+    if let Some(rest) = name.strip_prefix("blk.") {
+        let number = rest.split('.').next().and_then(|n| n.parse().ok());
+        return number.filter(|&n| n < layers).map(Part::Layer).ok_or_else(unexpected);
+    }
+    match name {
+        "token_embd.weight" => Ok(Part::Input),
+        "rope_freqs.weight" | "rope_factors_long.weight" | "rope_factors_short.weight" => Ok(Part::EveryLayer),
+        _ if ["output", "cls", "token_embd_norm."].iter().any(|part| name.starts_with(part)) => Ok(Part::Output),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Bytes of every weight tensor at its place.
+///
+/// # Errors
+/// Overrides that name no GPU or are no regular expression, tensors that belong to no part, and unknown element types.
+pub fn weights(model: &ModelFacts, flags: &Flags, settled: &Settled) -> Result<Weights, Refused> {
+    let devices = flags.devices.len();
+    let rules = override_rules(flags, settled.units.len())?;
+    let layers = settled.units.len().saturating_sub(1);
+    let loaded = loaded_layers(model);
+    let with_layers: BTreeSet<Place> = settled.units.iter().take(layers).copied().collect();
+    let output_place = settled.units.last().copied().unwrap_or(Place::Host);
+
+    let mut sum = Weights { devices: vec![0; devices], output: vec![0; devices], host: 0 };
+    for tensor in &model.tensors {
+        let part = part_of(&tensor.name, layers)?;
+        if matches!(part, Part::Layer(layer) if layer >= loaded) {
+            continue;
+        }
+        let over = rules.iter().find(|(rule, _)| rule.is_match(&tensor.name)).map(|&(_, place)| place);
+        let mut places = match part {
+            Part::Input => BTreeSet::from([over.unwrap_or(Place::Host)]),
+            Part::Layer(layer) => BTreeSet::from([over.unwrap_or(settled.units[layer])]),
+            Part::EveryLayer => over.map_or_else(|| with_layers.clone(), |place| BTreeSet::from([place])),
+            Part::Output => BTreeSet::from([over.unwrap_or(output_place)]),
+        };
+        for &place in &places {
+            sum.add(place, bytes_at(tensor, place)?, part == Part::Output);
+        }
+        if part == Part::Input && model.tied_output && places.insert(over.unwrap_or(output_place)) {
+            sum.add(output_place, bytes_at(tensor, output_place)?, true);
+        }
+    }
+    Ok(sum)
+}
+
+impl Weights {
+    fn add(&mut self, place: Place, bytes: u64, output: bool) {
+        match place {
+            Place::Host => self.host = self.host.saturating_add(bytes),
+            Place::Gpu(device) => {
+                self.devices[device] = self.devices[device].saturating_add(bytes);
+                if output {
+                    self.output[device] = self.output[device].saturating_add(bytes);
+                }
+            }
+        }
+    }
+}
+
+/// Layers that are loaded: those that only predict further tokens are not, though they count as units.
+#[must_use]
+pub fn loaded_layers(model: &ModelFacts) -> usize {
+    model.layers.len().saturating_sub(usize::try_from(model.nextn_layers).unwrap_or(usize::MAX))
+}
+
+/// Bytes that one tensor takes at a place.
+///
+/// # Errors
+/// An element type whose blocks are not known.
+pub fn bytes_at(tensor: &TensorFacts, place: Place) -> Result<u64, Refused> {
+    let unknown = || Refused::UnknownType { name: tensor.name.clone() };
+    let packing = packing(tensor).ok_or_else(unknown)?;
+    Ok(allocated(place, tensor.bytes, tensor.dims[0], packing))
+}
+
+fn packing(tensor: &TensorFacts) -> Option<Packing> {
+    let (values, bytes) = tensor.ty.block()?;
+    Some(Packing { values, bytes, quantised: tensor.ty.is_quantised() })
+}
+
+/// Overrides in the order in which the engine tries them: `-ot`, then the patterns of `-cmoe` and `-ncmoe`.
+pub(super) fn override_rules(flags: &Flags, units: usize) -> Result<Vec<(Regex, Place)>, Refused> {
+    let mut rules = Vec::new();
+    for rule in &flags.overrides {
+        let compiled = Regex::new(&rule.pattern)
+            .map_err(|e| Refused::BadPattern { pattern: rule.pattern.clone(), why: e.to_string() })?;
+        if matches!(rule.place, Place::Gpu(device) if device >= flags.devices.len()) {
+            return Err(Refused::NoOverridePlace { pattern: rule.pattern.clone(), place: rule.place });
+        }
+        rules.push((compiled, rule.place));
+    }
+    let mut experts = Vec::new();
+    if flags.cpu_moe {
+        experts.push(format!(r"\.{EXPERTS}"));
+    }
+    let layers = u64::try_from(units).unwrap_or(u64::MAX);
+    experts.extend((0..flags.cpu_moe_layers.min(layers)).map(|layer| format!(r"blk\.{layer}\.{EXPERTS}")));
+    for pattern in experts {
+        let compiled = Regex::new(&pattern).expect("expert patterns are regular expressions");
+        rules.push((compiled, Place::Host));
+    }
+    Ok(rules)
+}

@@ -1,0 +1,118 @@
+//! Models read before: facts by file, as long as the file is the same.
+//!
+//! A file is the same while its path, length, time of change and inode are. Errors are not kept: the next call looks again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use dualgpuopt_core::model::ModelFacts;
+use moka::sync::Cache;
+
+use crate::error::ModelError;
+use crate::shards::{read_model, shard_name};
+
+/// Most models kept. Facts of the largest published models take about 300 KiB.
+const MODELS_MAX: u64 = 32;
+
+/// A model as read from its files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// Absolute path of the file; of several, the first, whichever was asked for.
+    pub path: PathBuf,
+    /// What the planner needs.
+    pub facts: ModelFacts,
+    /// What is doubtful about the file, one sentence each.
+    pub doubts: Vec<String>,
+}
+
+/// What makes a file the same file; `None` in [`Key`] where there is no file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+    /// Device and inode, where the system has them.
+    identity: (u64, u64),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    path: PathBuf,
+    stamps: Vec<Option<Stamp>>,
+}
+
+/// Reads models, each version of a file once. Cheap to clone; clones share what was read.
+#[derive(Clone, Debug)]
+pub struct ModelCache {
+    kept: Cache<Key, Arc<Probe>>,
+}
+
+impl Default for ModelCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ModelCache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { kept: Cache::new(MODELS_MAX) }
+    }
+
+    /// The model at `path`, which may be any file of a model of several. Callers that ask at the same time wait for one
+    /// reading.
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names the file and what is wrong with it.
+    pub fn probe(&self, path: &Path) -> Result<Arc<Probe>, ModelError> {
+        let path = std::path::absolute(path)
+            .map_err(|error| ModelError::Unreadable { path: path.to_owned(), source: Arc::new(error) })?;
+        let key = key(&path);
+        self.kept.try_get_with(key, || probe(&path).map(Arc::new)).map_err(|error| ModelError::clone(&error))
+    }
+}
+
+/// Reads a model without keeping it.
+///
+/// # Errors
+/// A [`ModelError`] that names the file and what is wrong with it.
+pub fn probe(path: &Path) -> Result<Probe, ModelError> {
+    let (header, first) = read_model(path)?;
+    let first = std::path::absolute(&first)
+        .map_err(|error| ModelError::Unreadable { path: first.clone(), source: Arc::new(error) })?;
+    let name = match shard_name(&first) {
+        Some(name) => name.prefix().to_owned(),
+        None => first.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    match ModelFacts::from_header(&header, &name) {
+        Ok((facts, doubts)) => Ok(Probe { path: first, facts, doubts }),
+        Err(fault) => Err(ModelError::Facts { path: first, fault }),
+    }
+}
+
+fn key(path: &Path) -> Key {
+    let files = match shard_name(path) {
+        Some(name) => name.siblings(path),
+        None => vec![path.to_owned()],
+    };
+    Key { path: path.to_owned(), stamps: files.iter().map(|file| stamp(file).ok()).collect() }
+}
+
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let meta = fs::metadata(path)?;
+    Ok(Stamp { len: meta.len(), modified: meta.modified().ok(), identity: identity(&meta) })
+}
+
+#[cfg(unix)]
+fn identity(meta: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (meta.dev(), meta.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> (u64, u64) {
+    (0, 0)
+}

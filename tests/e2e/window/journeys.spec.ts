@@ -1,0 +1,171 @@
+// What a person does, in the built program's real window.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { expect, test } from "@playwright/test";
+
+import { artefact, malformed, model, nvmlLibrary, scratch } from "../support/places";
+import { running, until } from "../support/processes";
+import { Desk, type DeskOptions } from "./desk";
+
+const by = (id: string): string => `[data-testid=${id}]`;
+
+async function at<T>(options: DeskOptions, journey: (desk: Desk) => Promise<T>): Promise<T> {
+  const desk = await Desk.open(options);
+  try {
+    return await journey(desk);
+  } catch (error) {
+    await desk.picture(artefact("failed.png")).catch(() => undefined);
+    throw error;
+  } finally {
+    await desk.close();
+  }
+}
+
+/** Opens a model by its path in the Optimizer. */
+async function open(desk: Desk, path: string): Promise<void> {
+  await desk.click(by("nav-optimizer"));
+  await desk.type(by("model-path"), path);
+  await desk.click(by("model-open"));
+}
+
+/** A copy of the tiny model under a name that no other process holds in its command line. */
+function tinyModel(): string {
+  const path = join(scratch(), "journey-tiny.gguf");
+  copyFileSync(model("tiny.gguf"), path);
+  return path;
+}
+
+interface Card {
+  [key: string]: unknown;
+}
+
+test("open a model, see the plan, apply, start, get an answer, stop", async () => {
+  const path = tinyModel();
+  await at({ args: ["--mock"] }, async (desk) => {
+    await desk.see(`${by("gpu-card")}[data-gpu-index="1"]`);
+    await desk.picture(artefact("window-dashboard.png"));
+    await open(desk, path);
+    await desk.reads(by("plan-verdict"), /^Fits/);
+    expect(await desk.text(by("plan-command"))).toContain("--tensor-split");
+    await desk.picture(artefact("window-optimizer.png"));
+    await desk.click(by("plan-apply"));
+    await desk.click(by("start"));
+    await desk.reads(by("session-state"), /Ready/, 60);
+    await desk.picture(artefact("window-launcher.png"));
+    const [engine] = running(path).filter(({ command }) => command.includes("--port"));
+    const port = /--port (\d+)/.exec(engine?.command ?? "")?.[1];
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ messages: [{ role: "user", content: "hello" }], max_tokens: 8 }),
+    });
+    expect(answer.status).toBe(200);
+    const body = (await answer.json()) as { usage: { completion_tokens: number } };
+    expect(body.usage.completion_tokens).toBeGreaterThan(0);
+    await desk.click(by("stop"));
+    await desk.reads(by("session-state"), /Stopped/, 30);
+    expect(running(path)).toEqual([]);
+  });
+});
+
+test("a 70B model falls on two cards, and the context follows the keyboard", async () => {
+  await at({ args: ["--mock"] }, async (desk) => {
+    await open(desk, model("llama-3.3-70b-q4_k_m.gguf"));
+    await desk.reads(by("plan-verdict"), /Fits|Does not fit/);
+    await desk.picture(artefact("window-optimizer-70b.png"));
+    expect(await desk.text(by("plan-command"))).toMatch(/--tensor-split \d+,\d+/);
+  });
+});
+
+test("a file that is no model gives a calm panel that says what and where", async () => {
+  const cut = join(scratch(), "cut.gguf");
+  copyFileSync(malformed("10-truncated-in-tensor-infos.gguf"), cut);
+  await at({ args: ["--mock"] }, async (desk) => {
+    for (const [path, words] of [
+      [cut, /ends|truncated|cut/i],
+      [malformed("01-empty.gguf"), /empty|0 bytes|ends/i],
+      [malformed("02-bad-magic.gguf"), /GGUF/],
+      [malformed("13-huge-tensor-count.gguf"), /tensor/i],
+      ["/nonexistent/model.gguf", /nonexistent/],
+    ] as const) {
+      await open(desk, path);
+      await desk.reads(by("model-error"), words);
+    }
+    await desk.picture(artefact("window-model-error.png"));
+    truncateSync(cut, 0);
+    await desk.click(by("nav-dashboard"));
+    await desk.see(by("gpu-card"));
+  });
+});
+
+test("without a driver the window says what was looked for and offers simulated GPUs", async () => {
+  await at({ env: { DUALGPUOPT_NVML_LIBRARY: "/nonexistent/libnvidia-ml.so.1" } }, async (desk) => {
+    expect(await desk.reads(by("no-driver"), /NVML/i)).toContain("/nonexistent/libnvidia-ml.so.1");
+    await desk.picture(artefact("window-no-driver.png"));
+    await desk.click(by("use-simulated"));
+    await desk.see(`${by("gpu-card")}[data-gpu-index="1"]`);
+    await desk.reads(by("status-source"), /Simulated/);
+  });
+});
+
+test("a driver that hangs in one call for 10 s: that GPU says timed out with its age, and recovers", async () => {
+  const script = join(scratch(), "nvml.json");
+  const cards = (hang_ms: number): string => JSON.stringify(nvmlScript(hang_ms));
+  writeFileSync(script, cards(0));
+  const env = { DUALGPUOPT_NVML_LIBRARY: nvmlLibrary(), DUALGPUOPT_TEST_NVML: script, DUALGPUOPT_POLL_INTERVAL: "0.5" };
+  await at({ env }, async (desk) => {
+    const card = (index: number): string => `${by("gpu-card")}[data-gpu-index="${index}"]`;
+    const state = (index: number): Promise<string | null> => desk.attribute(card(index), "data-state");
+    await desk.see(card(1));
+    await until("both cards live", 15, async () => (await state(0)) === "live" && (await state(1)) === "live");
+    writeFileSync(script, cards(10_000));
+    await until("GPU 1 timed out", 15, async () => (await state(1)) === "timed_out");
+    await desk.reads(card(1), /timed out.*\d+ s/is);
+    expect(await state(0)).toBe("live");
+    // The window keeps answering meanwhile.
+    const began = Date.now();
+    await desk.click(by("nav-optimizer"));
+    await desk.click(by("nav-dashboard"));
+    expect(Date.now() - began).toBeLessThan(3000);
+    await desk.picture(artefact("window-timed-out.png"));
+    writeFileSync(script, cards(0));
+    await until("GPU 1 live again", 30, async () => (await state(1)) === "live");
+  });
+});
+
+test("killing the program with SIGKILL while a model runs leaves no engine", async () => {
+  const path = tinyModel();
+  await at({ args: ["--mock"] }, async (desk) => {
+    await open(desk, path);
+    await desk.reads(by("plan-verdict"), /^Fits/);
+    await desk.click(by("plan-apply"));
+    await desk.click(by("start"));
+    await desk.reads(by("session-state"), /Ready/, 60);
+    expect(running(path).length).toBeGreaterThan(0);
+    process.kill(desk.app().pid, "SIGKILL");
+    await until("no engine process", 30, () => running(path).length === 0);
+  });
+});
+
+test("closing the window ends the engine and then the program", async () => {
+  const path = tinyModel();
+  await at({ args: ["--mock"] }, async (desk) => {
+    await open(desk, path);
+    await desk.reads(by("plan-verdict"), /^Fits/);
+    await desk.click(by("plan-apply"));
+    await desk.click(by("start"));
+    await desk.reads(by("session-state"), /Ready/, 60);
+    const { pid } = desk.app();
+    spawnSync("xdotool", ["search", "--name", "^DualGPUOptimizer$", "windowclose"], {
+      env: { ...process.env, DISPLAY: desk.display },
+    });
+    await until("no engine process", 30, () => running(path).length === 0);
+    await until("the program's end", 30, () => !running("dualgpuopt-desktop").some((process) => process.pid === pid));
+  });
+});
+
+function nvmlScript(hang_ms: number): Card {
+  return { hang_ms };
+}
