@@ -45,6 +45,8 @@ export default ts.config(
       "svelte/no-at-html-tags": "error",
       "svelte/require-each-key": "error",
       "svelte/button-has-type": "error",
+      // State is replaced whole ($state.raw); the maps within are never watched.
+      "svelte/prefer-svelte-reactivity": "off",
       "prefer-const": "off",
       "svelte/prefer-const": ["error", { excludedRunes: ["$props", "$state", "$bindable", "$derived"] }],
     },

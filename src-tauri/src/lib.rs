@@ -64,7 +64,6 @@ fn start(args: &Args) -> anyhow::Result<()> {
     let source = match &args.mock {
         Some(cards) => {
             let cards: Vec<String> = cards.iter().filter(|card| !card.is_empty()).cloned().collect();
-            dualgpuopt_gpu::check_cards(&cards)?;
             SourceChoice::Simulated { cards }
         }
         None => SourceChoice::from_environment(&environment),
@@ -77,7 +76,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
         engine: None,
     };
     let registry = bindings::builder();
-    let app = tauri::async_runtime::block_on(async { App::start(deps) });
+    let app = tauri::async_runtime::block_on(async { App::begin(deps) })?;
     let built = tauri::Builder::default()
         .plugin(tauri_plugin_dialog::init())
         .plugin(tauri_plugin_notification::init())

@@ -13,6 +13,6 @@ pub(crate) fn work_around_nvidia() {
     }
     let Ok(program) = std::env::current_exe() else { return };
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let error = dualgpuopt_launch::replace_with(&program, &args, &[(SWITCH, "1")]);
+    let error = dualgpuopt_launch::spawn::replace_with(program.as_os_str(), &args, &[(SWITCH, "1")]);
     tracing::warn!("The window may stay blank, because {SWITCH} could not be set: {error}.");
 }

@@ -1,1 +1,9 @@
-//! it
+//! Tests across crates and through the built programs, in one binary.
+
+#![expect(clippy::disallowed_methods, reason = "tests start the built programs and write their own scratch files")]
+
+mod bindings;
+mod cli;
+mod engine;
+mod telemetry;
+mod tidy;

@@ -94,7 +94,7 @@ pub(crate) struct Process {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fault {
-    /// The C name.
+    /// The C name; `*` is every call about a card.
     call: String,
     /// The card's UUID; absent: every card, and calls without one.
     card: Option<String>,
@@ -211,7 +211,8 @@ fn strike(call: &str, card: Option<&str>) -> Result<Arc<Machine>, Code> {
 fn take_fault(machine: &Machine, call: &str, card: Option<&str>) -> Option<usize> {
     let mut state = state();
     let strikes = |(place, fault): (usize, &Fault)| {
-        let named = fault.call == call && (fault.card.is_none() || fault.card.as_deref() == card);
+        let called = fault.call == call || (fault.call == "*" && card.is_some());
+        let named = called && (fault.card.is_none() || fault.card.as_deref() == card);
         (named && !(fault.once && state.struck.contains(&place))).then_some(place)
     };
     let place = machine.faults.iter().enumerate().find_map(strikes)?;

@@ -75,7 +75,7 @@ export function paintBadges(u: uPlot, badges: readonly Badge[], ink: string, fam
     const series = u.series[badge.series];
     if (!series?.show) return [];
     const value = lastValue(u.data[badge.series] ?? [], right);
-    return value === null ? [] : [{ badge, y: u.valToPos(value, "y", true) }];
+    return value === null ? [] : [{ badge, y: u.valToPos(value.value, "y", true), x: u.valToPos(u.data[0][value.at] ?? 0, "x", true) }];
   });
   const ys = spread(
     ends.map((end) => end.y),
@@ -87,9 +87,9 @@ export function paintBadges(u: uPlot, badges: readonly Badge[], ink: string, fam
   ctx.font = `700 ${10 * dpr}px ${family}`;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  ends.forEach(({ badge }, i) => {
+  ends.forEach(({ badge, x: end }, i) => {
     const y = ys[i] ?? 0;
-    const x = bbox.left + bbox.width - size;
+    const x = Math.min(bbox.left + bbox.width, end) - size;
     ctx.fillStyle = badge.color;
     ctx.beginPath();
     ctx.roundRect(x, y - size / 2, size, size, 2 * dpr);
@@ -100,10 +100,10 @@ export function paintBadges(u: uPlot, badges: readonly Badge[], ink: string, fam
   ctx.restore();
 }
 
-function lastValue(column: ArrayLike<number | null | undefined>, from: number): number | null {
+function lastValue(column: ArrayLike<number | null | undefined>, from: number): { value: number; at: number } | null {
   for (let i = Math.min(from, column.length - 1); i >= 0; i -= 1) {
     const value = column[i];
-    if (value !== null && value !== undefined) return value;
+    if (value !== null && value !== undefined) return { value, at: i };
   }
   return null;
 }

@@ -11,6 +11,8 @@ export interface YRule {
   ceil?: number;
   /** Least height of the axis, in the unit of the data: noise must not look like drama. */
   spanMin: number;
+  /** What axis names are round in, such as a GiB; 1 when absent. */
+  base?: number;
   /** The nearest of these stays in view when the data comes this close to it. */
   keep?: { at: readonly number[]; within: number };
 }

@@ -23,20 +23,24 @@ export function memory(bytes: number): string {
 export const fileSize = (bytes: number): string =>
   bytes >= GIB ? `${fixed(bytes / GIB, 1)}${NBSP}GiB` : `${whole(bytes / MIB)}${NBSP}MiB`;
 
-/** Bytes each second, 1000-based as links are sold. */
+const RATES: readonly { unit: string; size: number }[] = [
+  { unit: "GB/s", size: 1e9 },
+  { unit: "MB/s", size: 1e6 },
+  { unit: "KB/s", size: 1e3 },
+];
+
+/** The unit that suits a rate, 1000-based as links are sold. What would round up to 1,000 takes the next unit. */
+export const rateUnit = (bytesPerSecond: number): { unit: string; size: number } =>
+  RATES.find(({ size }) => bytesPerSecond >= size * 0.9995) ?? { unit: "B/s", size: 1 };
+
+/** A rate in a given unit; small gigabytes keep two decimals. */
+export const rateIn = (bytesPerSecond: number, unit: string, size: number): string =>
+  fixed(bytesPerSecond / size, unit === "GB/s" && bytesPerSecond / size < 9.995 ? 2 : 0);
+
+/** Bytes each second in the unit that suits them. */
 export function rate(bytesPerSecond: number): Quantity {
-  const steps: [number, string][] = [
-    [1e9, "GB/s"],
-    [1e6, "MB/s"],
-    [1e3, "KB/s"],
-  ];
-  for (const [size, unit] of steps) {
-    if (bytesPerSecond >= size * 0.9995) {
-      const scaled = bytesPerSecond / size;
-      return { text: fixed(scaled, scaled < 9.995 && unit === "GB/s" ? 2 : 0), unit };
-    }
-  }
-  return { text: whole(bytesPerSecond), unit: "B/s" };
+  const { unit, size } = rateUnit(bytesPerSecond);
+  return { text: rateIn(bytesPerSecond, unit, size), unit };
 }
 
 /** A metric's value in the unit that people read. */

@@ -42,13 +42,24 @@ export class Columns {
     this.#columns.clear();
   }
 
-  /** Replaces everything by what the product kept. */
-  fill(history: HistoryView): void {
+  /** Replaces everything by what the product kept; gaps longer than `gapMs` break the lines, as in `append`. */
+  fill(history: HistoryView, gapMs: number): void {
     this.clear();
-    this.x = history.mono_ms.map((ms) => ms / 1000);
-    for (const series of history.series) {
-      this.#columns.set(`${series.gpu} ${series.metric}`, series.values.map(finite));
-    }
+    const times = history.mono_ms;
+    // Thinned history has wider steps: what counts as a gap grows with them.
+    const step = times.length < 2 ? 0 : ((times.at(-1) ?? 0) - (times[0] ?? 0)) / (times.length - 1);
+    const gap = Math.max(gapMs, 3 * step);
+    const columns = history.series.map((series) => ({ key: `${series.gpu} ${series.metric}`, from: series.values, to: [] as Column }));
+    times.forEach((ms, i) => {
+      const before = times[i - 1];
+      if (before !== undefined && ms - before > gap) {
+        this.x.push((before + ms) / 2000);
+        for (const { to } of columns) to.push(null);
+      }
+      this.x.push(ms / 1000);
+      for (const { from, to } of columns) to.push(finite(from[i] ?? null));
+    });
+    for (const { key, to } of columns) this.#columns.set(key, to);
     const last = history.mono_ms.length - 1;
     this.wallOffsetMs = (history.wall_ms[last] ?? 0) - (history.mono_ms[last] ?? 0);
     this.lastSeq = history.mono_ms.length === 0 ? null : history.last_seq;

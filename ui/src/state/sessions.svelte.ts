@@ -78,12 +78,14 @@ export class Sessions {
     this.#toasts = toasts;
   }
 
-  /** What the Launcher shows: what was chosen while it is there, else the draft, else the newest. */
+  /** What the Launcher shows: what was chosen while it is there, else the draft, else the newest that runs, else the newest. */
   selected: Selection = $derived.by(() => {
     const chosen = this.chosen;
     if (chosen === "draft" && this.draft !== null) return "draft";
     if (typeof chosen === "number" && this.list.some((session) => session.id === chosen)) return chosen;
-    return this.draft !== null ? "draft" : (this.list.at(-1)?.id ?? null);
+    if (this.draft !== null) return "draft";
+    const running = this.list.findLast((session) => session.state.state !== "stopped" && session.state.state !== "failed");
+    return (running ?? this.list.at(-1))?.id ?? null;
   });
 
   log(session: SessionId): SessionLog {

@@ -24,7 +24,7 @@ const STALE_INTERVALS = 3;
 /** One GPU as shown: its facts, its last answer, and whether that answer is still current. */
 export interface GpuLive {
   facts: GpuFacts;
-  /** The last sample with values; null while it never answered. */
+  /** The last sample with values, else the newest without any; null before the first frame. */
   sample: GpuSample | null;
   /** Why the GPU says nothing now; null while it answers. */
   silent: Why | null;
@@ -64,7 +64,7 @@ export class Telemetry {
     const sinceMs = Math.max(0, this.#clock.nowMs - this.#receivedAt);
     return (this.machine?.gpus ?? []).map((facts) => {
       const now = frame?.gpus.find((sample) => sample.gpu === facts.id) ?? null;
-      const sample = this.#answers.get(facts.id) ?? null;
+      const sample = this.#answers.get(facts.id) ?? now;
       const silent = now === null ? null : silentWhy(now);
       const answered = now?.answered_at ?? sample?.answered_at ?? null;
       const ageMs = answered === null || frame === null ? null : Math.max(0, frame.at.mono_ms - answered.mono_ms) + sinceMs;
@@ -125,8 +125,13 @@ export class Telemetry {
     this.#answers = answers;
   }
 
+  /** Longest time between two samples that still belong to one line. */
+  get #gapMs(): number {
+    return STALE_INTERVALS * Math.max(this.intervalMs, 1000);
+  }
+
   #append(frame: Frame): void {
-    this.columns.append(frame, STALE_INTERVALS * Math.max(this.intervalMs, 1000));
+    this.columns.append(frame, this.#gapMs);
     this.version += 1;
   }
 
@@ -135,7 +140,7 @@ export class Telemetry {
     this.#loading = true;
     this.#resyncedAt = performance.now();
     try {
-      this.columns.fill(await this.#backend.history({ window_ms: null, points: POINTS_MAX, metrics: [...CHARTED] }));
+      this.columns.fill(await this.#backend.history({ window_ms: null, points: POINTS_MAX, metrics: [...CHARTED] }), this.#gapMs);
     } catch {
       // History is a comfort: without it the chart starts now. Whatever ails the product shows elsewhere.
       this.columns.clear();

@@ -1,6 +1,5 @@
 //! The registry's commands, as methods of the app.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,13 +9,13 @@ use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::gpu::{Machine, SourceHealth, SourceKind};
 use dualgpuopt_core::plan::{Plan, PlanError, Verdict};
 use dualgpuopt_core::session::{LogBatch, SessionId, SessionView};
-use dualgpuopt_launch::{LaunchError, free_port};
+use dualgpuopt_launch::{LaunchError, SessionError};
 use dualgpuopt_model::Probe;
 
 use crate::api::{
     AppEvent, EngineView, HistoryQuery, HistoryView, ModelView, Overview, PlanAsk, PlanView, SourceChoice,
 };
-use crate::{App, PlanKey, engine, environment, lock, models, planning};
+use crate::{App, PlanKey, SameProbe, engine, environment, lock, models, planning};
 
 /// Address that engines listen on.
 const HOST: &str = "127.0.0.1";
@@ -55,12 +54,9 @@ impl App {
     /// # Errors
     /// [`Code::BadRequest`] for a card that the simulator does not know.
     pub async fn select_source(&self, choice: SourceChoice) -> Result<(), AppError> {
-        if let SourceChoice::Simulated { cards } = &choice {
-            dualgpuopt_gpu::check_cards(cards).map_err(|error| AppError::new(Code::BadRequest, error.to_string()))?;
-        }
         let app = self.clone();
         // Stopping the source before may take up to two seconds when the driver hangs.
-        blocking(move || app.sample_from(choice)).await
+        blocking(move || app.sample_from(choice)).await?
     }
 
     /// Kept readings of a window of time, thinned to a number of points.
@@ -144,8 +140,8 @@ impl App {
             app.spec(&ask, &probe, &plan, &machine, &program)
         })
         .await??;
-        let id = self.inner.launcher.start(spec).map_err(|error| engine_refused(&error))?;
-        self.inner.launcher.get(id).ok_or_else(|| no_session(id))
+        let id = self.inner.launcher.start(spec).await.map_err(|error| engine_refused(&error))?;
+        self.inner.launcher.list().into_iter().find(|view| view.id == id).ok_or_else(|| no_session(id))
     }
 
     /// Stops a session's whole process tree: politely, then by force after the grace period, or at once.
@@ -162,10 +158,8 @@ impl App {
     /// [`Code::NoSession`]; [`Code::BadRequest`] while it still runs.
     pub async fn forget(&self, session: SessionId) -> Result<(), AppError> {
         self.inner.launcher.forget(session).map_err(|error| match error {
-            LaunchError::StillRunning { .. } => {
-                AppError::new(Code::BadRequest, error.to_string()).hint("Stop it first.")
-            }
-            _ => no_session(session),
+            SessionError::NotEnded(_) => AppError::new(Code::BadRequest, error.to_string()),
+            SessionError::Unknown(_) => no_session(session),
         })?;
         self.tell(AppEvent::SessionGone(session));
         Ok(())
@@ -176,7 +170,7 @@ impl App {
     /// # Errors
     /// [`Code::NoSession`].
     pub async fn session_log(&self, session: SessionId, from_seq: u64, max: u32) -> Result<LogBatch, AppError> {
-        self.inner.launcher.log(session, from_seq, max.min(LOG_LINES_MAX) as usize).ok_or_else(|| no_session(session))
+        self.inner.launcher.log(session, from_seq, max.min(LOG_LINES_MAX) as usize).map_err(|_| no_session(session))
     }
 
     async fn probe(&self, path: String) -> Result<Arc<Probe>, AppError> {
@@ -209,12 +203,12 @@ impl App {
         };
         let machine = machine.ok_or_else(|| no_machine(&health))?;
         let question = planning::question(ask, &machine, frame.as_ref())?;
-        let key = PlanKey { model: probe.path.clone(), stamp: probe.stamp, request: question.request };
+        let key = PlanKey { model: SameProbe(Arc::clone(probe)), request: question.request };
         let plan = self
             .inner
             .plans
             .try_get_with_by_ref(&key, || dualgpuopt_core::plan::plan(&probe.facts, &key.request).map(Arc::new))
-            .map_err(|error| unplannable(&error))?;
+            .map_err(|error| AppError::from(PlanError::clone(&error)))?;
         Ok((plan, machine, question.doubts))
     }
 
@@ -228,10 +222,12 @@ impl App {
     ) -> Result<LaunchSpec, AppError> {
         let port = match ask.port {
             Some(port) => port,
-            None => free_port(HOST, PORT_FIRST)
-                .map_err(|error| AppError::new(Code::EngineFailed, error.to_string()).hint("Set a port by hand."))?,
+            None => self.inner.launcher.free_port(PORT_FIRST).ok_or_else(|| {
+                AppError::new(Code::EngineFailed, format!("No port from {PORT_FIRST} on is free on {HOST}."))
+                    .hint("End a program that listens there.")
+            })?,
         };
-        let mut spec = llama_cpp::launch_spec(
+        let mut spec = llama_cpp::command::launch_spec(
             &probe.path.to_string_lossy(),
             &probe.facts.name,
             plan,
@@ -270,13 +266,8 @@ fn no_machine(health: &SourceHealth) -> AppError {
     }
 }
 
-fn unplannable(error: &PlanError) -> AppError {
-    let code = if error.is_unsupported() { Code::ModelUnsupported } else { Code::BadRequest };
-    AppError::new(code, error.to_string()).caused_by(error)
-}
-
 fn engine_refused(error: &LaunchError) -> AppError {
-    AppError::new(Code::EngineFailed, error.to_string()).hint(error.hint()).caused_by(error)
+    AppError::new(Code::EngineFailed, error.to_string()).caused_by(error)
 }
 
 fn no_session(session: SessionId) -> AppError {

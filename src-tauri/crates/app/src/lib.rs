@@ -16,15 +16,16 @@ mod planning;
 mod spawner;
 mod telemetry;
 
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use dualgpuopt_core::error::AppError;
+use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::plan::{Plan, PlanRequest};
 use dualgpuopt_core::settings::Environment;
-use dualgpuopt_gpu::{Sampler, SamplerChoice, SamplerConfig, SystemClock};
+use dualgpuopt_gpu::{Clock as _, PATIENCE_MIN, Sampler, SamplerChoice, SamplerConfig, SimSource, SourceError, SystemClock};
 use dualgpuopt_launch::{LaunchEvent, Launcher};
-use dualgpuopt_model::ModelCache;
+use dualgpuopt_model::{ModelCache, Probe};
 use dualgpuopt_store::{Settings, SettingsFile};
 use tokio::sync::broadcast;
 
@@ -53,12 +54,29 @@ pub struct Deps {
     pub engine: Option<String>,
 }
 
-/// Names a plan: the model's path as probed, its bytes, and the question.
+/// Names a plan: one reading of a model's header, and the question.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct PlanKey {
-    model: PathBuf,
-    stamp: u64,
+    model: SameProbe,
     request: PlanRequest,
+}
+
+/// A reading of a header, equal only to itself: a file that changed is read again, which makes another one.
+#[derive(Clone)]
+struct SameProbe(Arc<Probe>);
+
+impl PartialEq for SameProbe {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SameProbe {}
+
+impl Hash for SameProbe {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
 }
 
 /// The product's state and doings. Cheap to clone; all clones are one.
@@ -83,8 +101,10 @@ struct Inner {
 
 impl App {
     /// Starts everything that runs in the background. Must be called inside a tokio runtime.
-    #[must_use]
-    pub fn start(deps: Deps) -> Self {
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] for simulated cards that do not exist. A machine without GPUs is no error here.
+    pub fn begin(deps: Deps) -> Result<Self, AppError> {
         let (events, _) = broadcast::channel(EVENTS_WAITING_MAX);
         let now_ms = SystemClock.now().wall_ms;
         let (file, settings) = match &deps.config_dir {
@@ -124,9 +144,8 @@ impl App {
                 deps,
             }),
         };
-        let source = app.inner.deps.source.clone();
-        app.sample_from(source);
-        app
+        app.sample_from(app.inner.deps.source.clone())?;
+        Ok(app)
     }
 
     /// Listens to everything that happens from now on.
@@ -148,16 +167,22 @@ impl App {
     }
 
     /// Begins to sample from a source, in place of the one before.
-    fn sample_from(&self, choice: SourceChoice) {
+    fn sample_from(&self, choice: SourceChoice) -> Result<(), AppError> {
         let environment = &self.inner.deps.environment;
+        let library = || environment.nvml_library.clone().map(PathBuf::from);
         let config = SamplerConfig {
             choice: match &choice {
-                SourceChoice::Nvml => SamplerChoice::Nvml { library: environment.nvml_library.clone().map(PathBuf::from) },
+                SourceChoice::Nvml => SamplerChoice::Nvml { library: library() },
                 SourceChoice::Simulated { cards } => SamplerChoice::Simulated { cards: cards.clone() },
             },
             interval: environment.poll_interval,
             recovery_max: environment.max_recovery,
+            patience_min: PATIENCE_MIN,
         };
+        if let SourceChoice::Simulated { cards } = &choice {
+            // Unknown cards are refused while the source before still runs.
+            SimSource::new(cards, 0).map_err(|error| refused(&error))?;
+        }
         let mut sampler = lock(&self.inner.sampler);
         // The one before must have fallen silent before the telemetry is emptied for the new one.
         drop(sampler.take());
@@ -167,16 +192,19 @@ impl App {
         let sink = move |event| {
             if let Some(inner) = inner.upgrade() {
                 let heard = lock(&inner.telemetry).apply(event);
+                // An error only says that nobody listens.
                 let _ = inner.events.send(heard);
             }
         };
-        *sampler = Some(Sampler::start(
-            config,
-            Box::new(spawner::SamplerSpawner { program: self.inner.deps.program.clone() }),
-            Box::new(SystemClock),
-            Box::new(sink),
-        ));
+        let spawner = Box::new(spawner::SamplerSpawner { program: self.inner.deps.program.clone() });
+        let started = Sampler::start(config, spawner, Arc::new(SystemClock), sink);
+        *sampler = Some(started.map_err(|error| refused(&error))?);
+        Ok(())
     }
+}
+
+fn refused(error: &SourceError) -> AppError {
+    AppError::new(Code::BadRequest, error.to_string()).caused_by(error)
 }
 
 /// A listener to the app's events.

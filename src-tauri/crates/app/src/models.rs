@@ -15,7 +15,10 @@ pub(crate) fn probe(cache: &ModelCache, path: &str) -> Result<Arc<Probe>, AppErr
 }
 
 fn refused(error: &ModelError) -> AppError {
-    let code = if error.is_unreadable() { Code::FileUnreadable } else { Code::ModelInvalid };
+    let code = match error {
+        ModelError::Unreadable { .. } | ModelError::NotAFile { .. } => Code::FileUnreadable,
+        _ => Code::ModelInvalid,
+    };
     AppError::new(code, error.to_string()).hint(error.hint()).caused_by(error)
 }
 

@@ -1,5 +1,7 @@
 //! The newest frame, the machine, and the history: written by the sampler's sink alone, read by everybody.
 
+use std::time::Duration;
+
 use dualgpuopt_core::gpu::{Frame, Machine, SourceHealth};
 use dualgpuopt_core::history::History;
 use dualgpuopt_gpu::SamplerEvent;
@@ -20,7 +22,8 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    pub(crate) fn new(choice: SourceChoice, interval_ms: u64) -> Self {
+    pub(crate) fn new(choice: SourceChoice, interval: Duration) -> Self {
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         Self { choice, health: SourceHealth::Starting, machine: None, frame: None, history: History::new(interval_ms) }
     }
 
@@ -54,14 +57,14 @@ impl Telemetry {
         };
         let columns = self.history.query(frame.at, query.window_ms.map(u64::from), points, &query.metrics);
         HistoryView {
-            mono_ms: columns.mono_ms,
-            wall_ms: columns.wall_ms,
+            mono_ms: columns.at.iter().map(|stamp| stamp.mono_ms).collect(),
+            wall_ms: columns.at.iter().map(|stamp| stamp.wall_ms).collect(),
             series: columns
                 .series
                 .into_iter()
                 .map(|s| HistorySeries { gpu: s.gpu, metric: s.metric, values: s.values })
                 .collect(),
-            last_seq: frame.seq,
+            last_seq: columns.last_seq,
         }
     }
 }

@@ -36,8 +36,6 @@ impl Host {
         let source = match &args.mock {
             Some(cards) => {
                 let cards: Vec<String> = cards.iter().filter(|card| !card.is_empty()).cloned().collect();
-                dualgpuopt_gpu::check_cards(&cards)
-                    .map_err(|error| AppError::new(Code::BadRequest, error.to_string()))?;
                 SourceChoice::Simulated { cards }
             }
             None => SourceChoice::from_environment(&environment),
@@ -52,7 +50,7 @@ impl Host {
         };
         let app = {
             let _inside = runtime.enter();
-            App::start(deps)
+            App::begin(deps)?
         };
         Ok(Self { runtime, app })
     }

@@ -20,8 +20,7 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
     let _ = write!(text, "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  {}", "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan", "Clocks held by");
     for facts in &machine.gpus {
         let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) else { continue };
-        let name = facts.name.strip_prefix("NVIDIA GeForce ").unwrap_or(&facts.name);
-        let _ = write!(text, "\n{:<3} {:<28} ", facts.index, name);
+        let _ = write!(text, "\n{:<3} {:<28} ", facts.index, short_name(&facts.name));
         if let Some(why) = sample.silent() {
             text.push_str(why.words());
             if let Some(answered) = sample.answered_at {
@@ -44,6 +43,11 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
         let _ = write!(text, "\n! {problem}");
     }
     text
+}
+
+/// A card's name without what all of them share.
+fn short_name(name: &str) -> &str {
+    name.strip_prefix("NVIDIA ").map_or(name, |name| name.strip_prefix("GeForce ").unwrap_or(name))
 }
 
 fn number(reading: Reading, unit: &str) -> String {
@@ -140,7 +144,7 @@ fn device_line(device: &DevicePlan) -> String {
     };
     format!(
         "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  {}\n",
-        format!("GPU {} {} ({})", device.index, device.name, short_gib(device.total)),
+        format!("GPU {} {} ({})", device.index, short_name(&device.name), short_gib(device.total)),
         short_gib(memory.weights),
         short_gib(memory.kv_cache),
         short_gib(memory.compute),

@@ -23,5 +23,5 @@ pub(crate) fn open(args: &Args) -> Result<ExitCode, Failure> {
     if args.verbose {
         passed.push("--verbose".to_owned());
     }
-    Err(dualgpuopt_launch::replace_with(&desktop, &passed, &[]).into())
+    Err(dualgpuopt_launch::spawn::replace_with(desktop.as_os_str(), &passed, &[]).into())
 }

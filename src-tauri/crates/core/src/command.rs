@@ -66,9 +66,12 @@ impl LaunchSpec {
             awaits_value = flag;
         }
         let lines: Vec<_> = lines.iter().map(|words| words.join(" ")).collect();
-        Ok(lines.join(" \\\n  "))
+        Ok(lines.join(CONTINUED))
     }
 }
+
+/// Goes on with a command on the next line.
+const CONTINUED: &str = " \\\n  ";
 
 /// Whether an argument begins a line of its own. A negative number is a value.
 fn is_flag(arg: &str) -> bool {
@@ -128,7 +131,9 @@ mod tests {
             words.push(program.clone());
             words.extend(args.iter().cloned());
             let text = spec(env, program, args).posix().expect("no NUL bytes");
-            prop_assert_eq!(shlex::split(&text), Some(words));
+            // Shells drop a backslash at the end of a line together with the line's end; `shlex` does so only in a word.
+            let joined = text.replace(CONTINUED, " ");
+            prop_assert_eq!(shlex::split(&joined), Some(words));
         }
     }
 }

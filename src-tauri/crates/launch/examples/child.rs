@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Some("worker") => worker(),
         Some("garbage") => garbage(),
         Some("argv") => argv(),
+        Some("environment") => std::env::vars().for_each(|(name, value)| println!("{name}={value:?}")),
         Some("exit") => {
             eprintln!("{}", args().nth(3).unwrap_or_default());
             return ExitCode::from(u8::try_from(number(2)).expect("an exit code"));
@@ -71,12 +72,15 @@ fn flood(per_second: u64, seconds: u64) {
     writeln!(output, "took {} ms", began.elapsed().as_millis()).expect("stderr");
 }
 
-/// So many lines as fast as they go.
+/// So many lines as fast as they go; then takes the file away that its last argument names, as a sign.
 fn burst(lines: u64) {
     let mut output = stdout().lock();
     for line in 0..lines {
         writeln!(output, "line {line} {}", "x".repeat(80)).expect("stdout");
     }
+    output.flush().expect("stdout");
+    std::fs::remove_file(args().nth(3).expect("the sign's path")).expect("the sign is there");
+    sleep_for_ever();
 }
 
 fn deaf() {

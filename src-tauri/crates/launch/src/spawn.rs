@@ -1,4 +1,5 @@
-//! The only place of the product that makes a process. Arguments travel as a list; there is no shell anywhere.
+//! The only place of the product that makes a process. Arguments travel as a list, never as a text for a shell.
+//! Engines are made here too, but become themselves in `warden/exec.rs`.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -25,6 +26,31 @@ pub fn piped<A: AsRef<OsStr>>(program: &OsStr, args: &[A]) -> io::Result<PipedCh
     let stdin = child.stdin.take().expect("it was asked for as a pipe");
     let stdout = child.stdout.take().expect("it was asked for as a pipe");
     Ok(PipedChild { child, stdin, stdout })
+}
+
+/// Becomes another program, with these arguments and with `env` on top of our environment. Comes back only when that
+/// fails: with the reason, or, where a program cannot replace another, after the other has ended.
+pub fn replace_with<A: AsRef<OsStr>>(program: &OsStr, args: &[A], env: &[(&str, &str)]) -> io::Error {
+    let mut command = match command(program, args) {
+        Ok(command) => command,
+        Err(error) => return error,
+    };
+    command.envs(env.iter().copied());
+    become_it(&mut command)
+}
+
+#[cfg(unix)]
+fn become_it(command: &mut Command) -> io::Error {
+    use std::os::unix::process::CommandExt as _;
+    command.exec()
+}
+
+#[cfg(not(unix))]
+fn become_it(command: &mut Command) -> io::Error {
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    }
 }
 
 /// A command with these arguments, byte for byte.

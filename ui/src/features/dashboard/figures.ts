@@ -1,6 +1,6 @@
 // Words for figures that come from more than one metric.
 import type { GpuSample } from "../../ipc/backend";
-import { rate } from "../../format/units";
+import { rateIn, rateUnit, type Quantity } from "../../format/units";
 import { readingOf, throttleWords, valueOf, WHY_WORD } from "../../gpu/readings";
 
 /** Why a metric has no number, in words; null when it has one. */
@@ -17,17 +17,14 @@ export function linkName(sample: GpuSample | null): string {
   return ["PCIe", generation === null ? "" : String(generation), width === null ? "" : `×${width}`].filter(Boolean).join(" ");
 }
 
-/** `↓24 MB/s ↑18 MB/s`; null where neither way is known. */
-export function linkTraffic(sample: GpuSample | null): string | null {
+/** `↓24 ↑18` in one unit for both ways; null where neither is known. */
+export function linkTraffic(sample: GpuSample | null): Quantity | null {
   const down = valueOf(sample, "pcie_receive_bytes_per_s");
   const up = valueOf(sample, "pcie_send_bytes_per_s");
   if (down === null && up === null) return null;
-  const word = (arrow: string, value: number | null): string => {
-    if (value === null) return "";
-    const { text, unit } = rate(value);
-    return `${arrow}${text}\u00a0${unit}`;
-  };
-  return [word("↓", down), word("↑", up)].filter(Boolean).join(" ");
+  const { unit, size } = rateUnit(Math.max(down ?? 0, up ?? 0));
+  const word = (arrow: string, value: number | null): string => (value === null ? "" : `${arrow}${rateIn(value, unit, size)}`);
+  return { text: [word("↓", down), word("↑", up)].filter(Boolean).join(" "), unit };
 }
 
 /** What holds the clocks down, first letter large; "No" when nothing does. */

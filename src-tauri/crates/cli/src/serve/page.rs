@@ -5,7 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 
 /// The built page.
 #[derive(rust_embed::RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../../ui/dist"]
+#[folder = "../../../ui/dist/"]
 struct Page;
 
 /// What the page may load and speak to: itself. The same policy as the window's, but for the way to the backend.

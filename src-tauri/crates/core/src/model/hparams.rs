@@ -201,7 +201,8 @@ impl<'a> Hparams<'a> {
         if range.contains(&value) {
             return Ok(value);
         }
-        let must = format!("between {} and {}", range.start(), range.end());
+        let (least, most) = (range.start(), range.end());
+        let must = if least == most { least.to_string() } else { format!("between {least} and {most}") };
         Err(FactsError::OutOfRange { key: self.full(key), value, must })
     }
 }

@@ -79,7 +79,7 @@ fn limits_are_the_engines() {
         refused(&experts(8, 0)),
         "the key 'llama.expert_used_count' is 0, but must be between 1 and 8 in some layer (there are 8 experts)."
     );
-    assert_eq!(refused(&experts(0, 2)), "the key 'llama.expert_used_count' is 2, but must be between 0 and 0.");
+    assert_eq!(refused(&experts(0, 2)), "the key 'llama.expert_used_count' is 2, but must be 0.");
     assert!(refused(&experts(1025, 2)).contains("between 0 and 1024"));
     assert!(refused(&[("llama.nextn_predict_layers", number(5))]).contains("between 0 and 4"));
 }

@@ -74,12 +74,7 @@ fn used_memory(device: &DeviceBudget, bytes: GpuBytes) -> MemoryParts {
         reserve: device.reserve,
         ..MemoryParts::default()
     };
-    let needed = parts.weights
-        + parts.kv_cache
-        + parts.compute
-        + parts.driver_context
-        + parts.others
-        + parts.reserve;
+    let needed = parts.weights + parts.kv_cache + parts.compute + parts.driver_context + parts.others + parts.reserve;
     MemoryParts { free: device.total.saturating_sub(needed), short: needed.saturating_sub(device.total), ..parts }
 }
 

@@ -13,17 +13,8 @@ pub struct Block {
 
 impl CacheType {
     /// Every type, widest first.
-    pub const ALL: [Self; 9] = [
-        Self::F32,
-        Self::F16,
-        Self::Bf16,
-        Self::Q8_0,
-        Self::Q5_1,
-        Self::Q5_0,
-        Self::Q4_1,
-        Self::Q4_0,
-        Self::Iq4Nl,
-    ];
+    pub const ALL: [Self; 9] =
+        [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q5_1, Self::Q5_0, Self::Q4_1, Self::Q4_0, Self::Iq4Nl];
 
     /// Its block. Source: `ggml-common.h`, sizes of `block_q8_0`, `block_q5_1`, `block_q5_0`, `block_q4_1`, `block_q4_0`
     /// and `block_iq4_nl`.

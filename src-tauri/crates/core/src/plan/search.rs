@@ -3,21 +3,15 @@
 //! **Objective**, in this order: everything fits; as many GPUs as can take part do; the smallest free memory of any
 //! used GPU is as large as possible. Where nothing fits, the largest lack of any GPU is as small as possible.
 //!
-//! **Exactness.** For a number of used GPUs `c` and a demanded headroom `h`, let `far(d, j)` be the most units that the
-//! first `d` GPUs can hold when `j` of them are used, each keeping `h` free and each leaving a unit to every later one.
-//! Reaching further is never worse: the rest, and with it every later GPU's load, only shrinks. So filling each GPU as
-//! far as it goes decides whether `(c, h)` is possible, and `far` runs over all choices of which GPUs get nothing. What
-//! is possible at `h` is possible at any smaller one, so bisection over whole bytes finds the largest.
-
-use crate::plan::request::GPUS_MAX;
-
-/// Units per GPU; those beyond the request's GPUs stay zero.
-type Split = [u32; GPUS_MAX];
+//! **Exactness.** For a number of used GPUs and a demanded headroom, every end that the first `d` GPUs can reach with `j`
+//! of them used is marked, over all choices of cuts and of GPUs that get nothing. What is possible at a headroom is
+//! possible at any smaller one, so bisection over whole bytes finds the largest. (Filling each GPU as far as it goes would
+//! be quicker, and wrong: a later GPU that must take a unit may then meet a heavier one than it can hold.)
 
 /// Compute buffer of a GPU by its part in the pipeline, bytes.
 ///
-/// It does not depend on where the cuts lie: the buffer is the peak of one layer's work, which repeats, plus what crosses
-/// into the device. Only these parts differ.
+/// From a few layers on it does not depend on where the cuts lie: the buffer is the peak of one layer's work, which
+/// repeats, plus what crosses into the device. Only these parts differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ByRole {
     /// The only GPU.
@@ -112,39 +106,54 @@ impl Demand {
         least
     }
 
-    /// How far the GPU with `room` reaches from unit `from`, at most to `cap`; `None` when it cannot hold one unit.
-    fn reach(&self, room: i128, from: usize, cap: usize, turn: Turn) -> Option<usize> {
-        let fits = |to: usize| i128::from(self.bytes(from, to, turn)) <= room;
-        if from >= cap || !fits(from + 1) {
-            return None;
-        }
-        let (mut low, mut high) = (from + 1, cap);
-        while low < high {
-            let middle = (low + high).div_ceil(2);
-            if fits(middle) { low = middle } else { high = middle - 1 }
-        }
-        Some(low)
+    /// For each unit, one past the last that a GPU with `room` can hold from it on; the unit itself when it holds none.
+    fn ends(&self, room: i128, turn: Turn) -> Vec<usize> {
+        let units = self.units();
+        let mut end = 0;
+        // A window that fits still fits without its first unit, so ends never fall.
+        let from_each = (0..units).map(|from| {
+            end = end.max(from);
+            while end < units && i128::from(self.bytes(from, end + 1, turn)) <= room {
+                end += 1;
+            }
+            end
+        });
+        from_each.collect()
     }
 
     /// A split over exactly `used` GPUs that leaves `headroom` on each of them.
-    fn fill(&self, rooms: &[i128], used: usize, headroom: i128) -> Option<Split> {
-        let units = self.units();
-        // Per number of GPUs used so far: units covered, and how many each GPU took.
-        let mut far: [Option<(usize, Split)>; GPUS_MAX + 1] = [None; GPUS_MAX + 1];
-        far[0] = Some((0, [0; GPUS_MAX]));
-        for (device, &room) in rooms.iter().enumerate() {
-            for at in (0..used.min(device + 1)).rev() {
-                let Some((from, mut split)) = far[at] else { continue };
-                let turn = Turn { at, of: used };
-                let cap = units - (used - at - 1);
-                let Some(to) = self.reach(room - headroom, from, cap, turn) else { continue };
-                if far[at + 1].is_none_or(|(other, _)| to > other) {
-                    split[device] = u32::try_from(to - from).expect("models have at most 512 layers");
-                    far[at + 1] = Some((to, split));
+    fn fill(&self, rooms: &[i128], used: usize, headroom: i128) -> Option<Vec<u32>> {
+        let (gpus, units) = (rooms.len(), self.units());
+        let mut marks = Marks::new(gpus, used, units);
+        marks.set(0, 0, 0);
+        let mut holds = Vec::with_capacity(gpus);
+        for (gpu, &room) in rooms.iter().enumerate() {
+            // Middle turns are alike: one table serves them all.
+            let of = |at| self.ends(room - headroom, Turn { at, of: used });
+            let tables = [of(0), if used > 2 { of(1) } else { Vec::new() }, of(used - 1)];
+            for at in 0..=used.min(gpu) {
+                marks.carry(gpu, at);
+                if at < used {
+                    marks.extend(gpu, at, &tables[table_of(at, used)]);
                 }
             }
+            holds.push(tables);
         }
-        far[used].filter(|&(covered, _)| covered == units).map(|(_, split)| split)
+        marks.get(gpus, used, units).then(|| {
+            let mut split = vec![0; gpus];
+            let (mut at, mut to) = (used, units);
+            for gpu in (0..gpus).rev() {
+                if marks.get(gpu, at, to) {
+                    continue;
+                }
+                let ends = &holds[gpu][table_of(at - 1, used)];
+                let from = (0..to).rev().find(|&from| marks.get(gpu, at - 1, from) && to <= ends[from]);
+                let from = from.expect("a mark is made from an earlier one");
+                split[gpu] = u32::try_from(to - from).expect("models have at most 512 layers");
+                (at, to) = (at - 1, from);
+            }
+            split
+        })
     }
 
     /// The split over exactly `used` GPUs with the largest headroom.
@@ -162,7 +171,7 @@ impl Demand {
                 None => high = middle - 1,
             }
         }
-        Some(Found { split: split[..rooms.len()].to_vec(), headroom: low })
+        Some(Found { split, headroom: low })
     }
 
     /// The most GPUs over which some split fits.
@@ -184,8 +193,122 @@ impl Demand {
             return self.best_over(rooms, used);
         }
         let counts = (1..=rooms.len().min(self.units())).rev();
-        counts.filter_map(|used| self.best_over(rooms, used)).reduce(|best, other| {
-            if other.headroom > best.headroom { other } else { best }
-        })
+        counts
+            .filter_map(|used| self.best_over(rooms, used))
+            .reduce(|best, other| if other.headroom > best.headroom { other } else { best })
+    }
+}
+
+/// Which of the tables of first, middle and last turn serves a turn; a GPU alone has the last.
+fn table_of(at: usize, used: usize) -> usize {
+    if at + 1 == used { 2 } else { usize::from(at > 0) }
+}
+
+/// Which units the first GPUs can end before, by how many of them are used.
+struct Marks {
+    marks: Vec<bool>,
+    used: usize,
+    units: usize,
+}
+
+impl Marks {
+    fn new(gpus: usize, used: usize, units: usize) -> Self {
+        Self { marks: vec![false; (gpus + 1) * (used + 1) * (units + 1)], used, units }
+    }
+
+    fn row(&self, gpus: usize, used: usize) -> usize {
+        (gpus * (self.used + 1) + used) * (self.units + 1)
+    }
+
+    fn get(&self, gpus: usize, used: usize, end: usize) -> bool {
+        self.marks[self.row(gpus, used) + end]
+    }
+
+    fn set(&mut self, gpus: usize, used: usize, end: usize) {
+        let row = self.row(gpus, used);
+        self.marks[row + end] = true;
+    }
+
+    /// GPU `gpu` gets nothing: what its predecessors reached stays reached.
+    fn carry(&mut self, gpu: usize, used: usize) {
+        for end in 0..=self.units {
+            if self.get(gpu, used, end) {
+                self.set(gpu + 1, used, end);
+            }
+        }
+    }
+
+    /// GPU `gpu` gets at least one unit, from wherever `used` of its predecessors end. Marks each end once.
+    fn extend(&mut self, gpu: usize, used: usize, ends: &[usize]) {
+        let mut marked = 0;
+        for (from, &far) in ends.iter().enumerate() {
+            if self.get(gpu, used, from) {
+                for end in (from + 1).max(marked)..=far {
+                    self.set(gpu + 1, used + 1, end);
+                }
+                marked = marked.max(far + 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every way to share `units` out over `gpus`, in order.
+    fn every_split(gpus: usize, units: u32) -> Vec<Vec<u32>> {
+        if gpus == 1 {
+            return vec![vec![units]];
+        }
+        let shares =
+            (0..=units).flat_map(|own| every_split(gpus - 1, units - own).into_iter().map(move |rest| (own, rest)));
+        shares.map(|(own, rest)| [vec![own], rest].concat()).collect()
+    }
+
+    fn used(split: &[u32]) -> usize {
+        split.iter().filter(|&&units| units > 0).count()
+    }
+
+    /// The objective, spelled out over every split there is: fits, then GPUs used, then headroom.
+    fn best_of_all(demand: &Demand, rooms: &[i128], units: u32) -> (bool, usize, i128) {
+        let rank = |split: &Vec<u32>| {
+            let headroom = demand.headroom(rooms, split).expect("some GPU is used");
+            if headroom >= 0 { (true, used(split), headroom) } else { (false, 0, headroom) }
+        };
+        every_split(rooms.len(), units).iter().map(rank).max().expect("there is a split")
+    }
+
+    prop_compose! {
+        fn any_demand()(
+            units in prop::collection::vec(1_u64..40, 2..7),
+            every_layer in 0_u64..3,
+            compute in prop::array::uniform5(0_u64..20),
+        ) -> Demand {
+            let mut before = vec![0];
+            before.extend(units.iter().scan(0, |sum, bytes| { *sum += bytes; Some(*sum) }));
+            // The output alone never takes more than the output behind layers.
+            let [only, first, middle, last, less] = compute;
+            Demand { before, every_layer, compute: ByRole { only, first, middle, last, output_only: last.min(less) } }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_split_is_better_than_the_one_found(
+            demand in any_demand(),
+            rooms in prop::collection::vec(-10_i128..120, 1..5),
+        ) {
+            let units = u32::try_from(demand.units()).expect("few");
+            let found = demand.best(&rooms).expect("there is a split");
+            prop_assert_eq!(found.split.iter().sum::<u32>(), units);
+            prop_assert_eq!(demand.headroom(&rooms, &found.split), Some(found.headroom));
+            let (fits, most, headroom) = best_of_all(&demand, &rooms, units);
+            prop_assert_eq!(demand.fits(&rooms, None), fits);
+            prop_assert_eq!(found.headroom, headroom);
+            prop_assert!(!fits || used(&found.split) == most);
+        }
     }
 }

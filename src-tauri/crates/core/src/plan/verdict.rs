@@ -45,11 +45,8 @@ fn reason(device: &DevicePlan, context: u32) -> String {
         (m.others, "other programs"),
         (m.reserve, "kept free"),
     ];
-    let told: Vec<_> = parts
-        .iter()
-        .filter(|(bytes, _)| *bytes > Bytes::ZERO)
-        .map(|(bytes, what)| format!("{bytes} {what}"))
-        .collect();
+    let told: Vec<_> =
+        parts.iter().filter(|(bytes, _)| *bytes > Bytes::ZERO).map(|(bytes, what)| format!("{bytes} {what}")).collect();
     let (last, rest) = told.split_last().expect("the driver always takes memory on a used GPU");
     format!(
         "At {context} tokens GPU {} ({}) lacks {}: {} and {last} exceed its {}.",

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use dualgpuopt_core::engine::llama_cpp::flags::{
-    Device, FlashAttention, Flags, Place, SplitMode, TensorOverride,
-};
+use dualgpuopt_core::engine::llama_cpp::flags::{Device, Flags, FlashAttention, Place, SplitMode, TensorOverride};
 use dualgpuopt_core::model::ModelFacts;
 use dualgpuopt_core::plan::CacheType;
 use dualgpuopt_core::units::MIB;
@@ -57,7 +55,7 @@ pub fn model_in(folder: &Path, name: &str) -> ModelFacts {
         .expect("models.csv gives every model's size");
     let copies = tempfile::tempdir().expect("a folder for copies");
     let path = copies.path().join(format!("{name}.gguf"));
-    fs::copy(folder().join("heads").join(format!("{name}.gguf")), &path).expect("the head can be copied");
+    fs::copy(folder.join("heads").join(format!("{name}.gguf")), &path).expect("the head can be copied");
     let file = OpenOptions::new().write(true).open(&path).expect("the copy can be written");
     file.set_len(size).expect("the copy can be extended");
     let header = read_header(&path).expect("recorded heads are sound");

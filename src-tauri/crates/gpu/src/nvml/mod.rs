@@ -28,7 +28,8 @@ use crate::clock::Clock;
 use crate::source::{GPUS_MAX, Source, SourceError};
 use reader::{Answer, Reader};
 
-/// Longest that a frame waits for a card, however seldom frames come.
+/// Longest that a frame waits for a card, however seldom frames come. A card's first answer, which may have to wake it
+/// and takes all readings at once, gets this long too.
 const DEADLINE_MAX: Duration = Duration::from_secs(1);
 /// The number of cards is asked for once in so many frames, to see new ones, ...
 const CENSUS_FRAMES: u32 = 10;
@@ -56,6 +57,8 @@ struct Card {
     facts: GpuFacts,
     /// Asks the reader.
     asks: SyncSender<Stamp>,
+    /// No frame has been made with it yet.
+    fresh: bool,
     /// When it was asked what it has not answered yet.
     asked: Option<Stamp>,
     /// What it answered since the last frame.
@@ -76,7 +79,7 @@ impl NvmlSource {
             interval,
             cards: Vec::new(),
             census: start_census(nvml, interval),
-            changed: false,
+            changed: true,
             answers: channel(),
             unread: Vec::new(),
             seq: 0,
@@ -85,14 +88,15 @@ impl NvmlSource {
         Ok(source)
     }
 
-    /// Whether cards came since this was last asked: then [`Source::machine`] says more than before.
+    /// Whether cards came since this was last asked, and at first: then [`Source::machine`] says more than before.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
     /// Finds the cards that are there and not yet read; cards that have gone stay, as lost.
     fn find_cards(&mut self) -> Result<(), SourceError> {
-        let words = |error: NvmlError| SourceError::Failed { message: format!("The cards cannot be counted: {error}.") };
+        let words =
+            |error: NvmlError| SourceError::Failed { message: format!("The cards cannot be counted: {error}.") };
         let count = self.nvml.device_count().map_err(words)?;
         self.unread.clear();
         for index in 0..count {
@@ -124,11 +128,17 @@ impl NvmlSource {
         match reader.start() {
             Ok(asks) => {
                 self.changed = true;
-                self.cards.push(Card { facts, asks, asked: None, answer: None, answered_at: None });
+                self.cards.push(Card { facts, asks, fresh: true, asked: None, answer: None, answered_at: None });
             }
             Err(error) => self.unread.push(format!("No thread could be started for {}: {error}.", facts.name)),
         }
         Ok(())
+    }
+
+    /// How long the frame of `at` waits.
+    fn deadline(&self, at: Stamp) -> Duration {
+        let first = self.cards.iter().any(|card| card.fresh && card.asked == Some(at));
+        if first { DEADLINE_MAX } else { (self.interval * 4 / 5).min(DEADLINE_MAX) }
     }
 
     fn take(&mut self, answer: Answer) {
@@ -169,7 +179,7 @@ impl Source for NvmlSource {
             card.asked = card.asks.try_send(at).is_ok().then_some(at);
         }
         // A card that has hung since an earlier frame is not waited for: it holds up nobody.
-        let until = Instant::now() + (self.interval * 4 / 5).min(DEADLINE_MAX);
+        let until = Instant::now() + self.deadline(at);
         while self.cards.iter().any(|card| card.asked == Some(at)) {
             match self.answers.1.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(answer) => self.take(answer),
@@ -189,6 +199,7 @@ impl Source for NvmlSource {
 /// What the card has answered for this frame, or a little late for an earlier one.
 fn sample(card: &mut Card, at: Stamp, late_ms: u64) -> GpuSample {
     let gpu = card.facts.id.clone();
+    card.fresh = false;
     match card.answer.take() {
         Some(answer) if answer.asked.age_ms(at) <= late_ms => {
             GpuSample { gpu, answered_at: card.answered_at, metrics: answer.readings }

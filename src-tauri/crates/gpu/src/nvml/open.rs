@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_missing_library_says_where_it_was_looked_for() {
-        let Err(SourceError::Absent { message, looked_for }) = open(Some(Path::new("/nowhere/libnvidia-ml.so.1"))) else {
+        let Err(SourceError::Absent { message, looked_for }) = open(Some(Path::new("/nowhere/libnvidia-ml.so.1")))
+        else {
             panic!("no such file");
         };
         assert!(message.contains("was not found"), "{message}");

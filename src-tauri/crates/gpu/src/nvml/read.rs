@@ -60,12 +60,7 @@ impl Card {
         put(Metric::Power, Call::Power, &|| device.power_usage(), sane::power);
         put(Metric::SmClock, Call::SmClock, &|| device.clock_info(Clock::SM), sane::clock);
         put(Metric::MemoryClock, Call::MemoryClock, &|| device.clock_info(Clock::Memory), sane::clock);
-        put(
-            Metric::PcieGeneration,
-            Call::PcieGeneration,
-            &|| device.current_pcie_link_gen(),
-            sane::pcie_generation,
-        );
+        put(Metric::PcieGeneration, Call::PcieGeneration, &|| device.current_pcie_link_gen(), sane::pcie_generation);
         put(Metric::PcieWidth, Call::PcieWidth, &|| device.current_pcie_link_width(), sane::pcie_width);
         put(
             Metric::PerformanceState,

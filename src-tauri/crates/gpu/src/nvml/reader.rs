@@ -2,8 +2,8 @@
 //!
 //! It is never joined: a thread inside a hung driver cannot be ended.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::{io, thread};
 
 use dualgpuopt_core::gpu::{GpuFacts, GpuId};

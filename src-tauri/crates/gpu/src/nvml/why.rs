@@ -63,11 +63,6 @@ impl Answers {
         self.lost = false;
     }
 
-    /// Whether the card fell off the bus in this pass.
-    pub(super) fn lost(&self) -> bool {
-        self.lost
-    }
-
     /// Makes a call, unless its answer is known.
     pub(super) fn ask<T>(
         &mut self,

@@ -76,9 +76,13 @@ impl Body {
                 380.0,
                 (1800.0, 3200.0),
             ),
-            Phase::Decode => {
-                (random.between(78.0, 93.0), random.between(60.0, 80.0), random.between(0.68, 0.8), 260.0, (40.0, 130.0))
-            }
+            Phase::Decode => (
+                random.between(78.0, 93.0),
+                random.between(60.0, 80.0),
+                random.between(0.68, 0.8),
+                260.0,
+                (40.0, 130.0),
+            ),
         };
         self.gpu_percent = gpu;
         self.memory_percent = memory;

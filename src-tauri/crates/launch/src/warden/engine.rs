@@ -1,6 +1,7 @@
 //! Starting the engine: own session, no input, both outputs to us, dies with the warden.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
@@ -11,6 +12,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getpid, getppid, setsid};
 
+use super::exec::Exec;
 use super::protocol::Refusal;
 use super::{TREE_MARK, tree};
 use crate::spawn;
@@ -27,13 +29,13 @@ pub(super) fn mark() -> String {
 /// # Errors
 /// Why the system refuses.
 pub(super) fn start(spec: &LaunchSpec, mark: &str) -> io::Result<Child> {
+    let exec = Exec::new(&spec.program, &spec.args, environment(spec, mark).into_iter())?;
     let mut command = spawn::command(OsStr::new(&spec.program), &spec.args)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.envs(spec.env.iter().map(|var| (&var.name, &var.value))).env(TREE_MARK, mark);
     let warden = getpid();
     // SAFETY: the closure runs in the child between fork and exec, where only async-signal-safe calls are allowed. It makes
-    // four system calls (setsid, pthread_sigmask, prctl, getppid) and neither allocates nor takes a lock; `warden` is
-    // copied in. Held by the tests of whole trees in tests/it.
+    // five system calls (setsid, sigprocmask, prctl, getppid, execve) and neither allocates nor takes a lock; what it uses
+    // was made before and moved in. Held by the tests of whole trees in tests/it.
     unsafe {
         command.pre_exec(move || {
             setsid()?;
@@ -41,10 +43,21 @@ pub(super) fn start(spec: &LaunchSpec, mark: &str) -> io::Result<Child> {
             SigSet::empty().thread_set_mask()?;
             set_pdeathsig(Signal::SIGKILL)?;
             // The warden may have been killed before the line above took effect.
-            if getppid() == warden { Ok(()) } else { Err(Errno::ESRCH.into()) }
+            if getppid() != warden {
+                return Err(Errno::ESRCH.into());
+            }
+            Err(exec.exec())
         });
     }
     command.spawn()
+}
+
+/// Ours, with the launch's variables and the mark on top.
+fn environment(spec: &LaunchSpec, mark: &str) -> BTreeMap<OsString, OsString> {
+    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    all.extend(spec.env.iter().map(|var| (OsString::from(&var.name), OsString::from(&var.value))));
+    all.insert(TREE_MARK.into(), mark.into());
+    all
 }
 
 /// The kind of a refusal.

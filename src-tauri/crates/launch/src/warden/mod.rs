@@ -19,6 +19,8 @@
 #[cfg(target_os = "linux")]
 mod engine;
 #[cfg(target_os = "linux")]
+mod exec;
+#[cfg(target_os = "linux")]
 mod outbox;
 pub(crate) mod protocol;
 #[cfg(target_os = "linux")]

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use dualgpuopt_core::command::EnvVar;
 use dualgpuopt_core::session::{LogLine, LogStream};
 use dualgpuopt_launch::log::LOG_LINE_BYTES_MAX;
 use dualgpuopt_launch::{LOG_BATCH_LINES_MAX, LaunchEvent, Sink};
 
-use crate::rig::{Rig, child, launcher, parent, runs, until};
+use crate::rig::{Rig, child, launcher, parent, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_lines_a_second_arrive_whole_and_do_not_slow_the_engine() {
@@ -43,6 +44,15 @@ impl Gate {
     }
 }
 
+/// Opens the gate at the end of the test, also of one that fails: a launcher that waits for ever would hide why.
+struct OpenAtLast(Arc<Gate>);
+
+impl Drop for OpenAtLast {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
 /// Greatest memory that a process ever had, bytes.
 fn memory_peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
@@ -65,12 +75,15 @@ async fn while_the_app_does_not_listen_the_engine_runs_on_memory_is_bounded_and_
         })
     };
     let launcher = launcher(Duration::from_secs(20), sink);
-    let id = launcher.start(child(&["burst", &LINES.to_string()])).await.expect("it can start");
+    let _open_at_last = OpenAtLast(Arc::clone(&gate));
+    let sign = tempfile::NamedTempFile::new().expect("a temporary file").into_temp_path();
+    let path = sign.display().to_string();
+    let id = launcher.start(child(&["burst", &LINES.to_string(), &path])).await.expect("it can start");
     let pid = until("the engine runs", || launcher.list()[0].pid).await;
-    let warden = parent(pid);
-    until("the engine has written everything", || (!runs(pid)).then_some(())).await;
-    let peak = memory_peak(warden);
+    until("the engine has written everything", || (!sign.exists()).then_some(())).await;
+    let peak = memory_peak(parent(pid));
     gate.open();
+    launcher.stop(id, true).expect("it is there");
     until("the session ends", || launcher.list()[0].state.ended().then_some(())).await;
 
     assert!(peak < 64 * 1024 * 1024, "the warden took {peak} bytes");
@@ -99,7 +112,23 @@ async fn garbage_becomes_text() {
 }
 
 #[tokio::test]
-async fn arguments_and_variables_arrive_byte_for_byte() {
+async fn variables_arrive_on_top_of_the_inherited_ones() {
+    let mut spec = child(&["environment"]);
+    let var = |name: &str, value: &str| EnvVar { name: name.into(), value: value.into() };
+    spec.env = vec![var("CUDA_DEVICE_ORDER", "PCI_BUS_ID"), var("WEIRD", "a=b\n$(id) \u{e9}"), var("HOME", "/changed")];
+    let rig = Rig::new(Duration::from_secs(20));
+    let id = rig.launcher.start(spec).await.expect("it can start");
+    rig.until_ended(id).await;
+    let texts: Vec<String> = rig.lines().into_iter().map(|line| line.text).collect();
+    let has = |wanted: &str| texts.iter().any(|text| text.starts_with(wanted));
+    for wanted in ["CUDA_DEVICE_ORDER=\"PCI_BUS_ID\"", "WEIRD=\"a=b\\n$(id) \u{e9}\"", "HOME=\"/changed\"", "PATH=\""] {
+        assert!(has(wanted), "{wanted} is not in {texts:?}");
+    }
+    assert!(has("DUALGPUOPT_TREE="));
+}
+
+#[tokio::test]
+async fn arguments_arrive_byte_for_byte() {
     let weird = [
         "",
         " ",

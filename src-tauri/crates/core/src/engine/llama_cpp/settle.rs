@@ -4,7 +4,7 @@
 //! simulated CUDA devices; held byte for byte in `tests/ground_truth.rs`. Absent: `-sm tensor`, sliding windows,
 //! recurrent layers.
 
-use crate::engine::llama_cpp::flags::{FlashAttention, Flags, Place, SplitMode};
+use crate::engine::llama_cpp::flags::{Flags, FlashAttention, Place, SplitMode};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settled::Settled;
 use crate::model::ModelFacts;
@@ -116,9 +116,7 @@ fn check_devices(flags: &Flags) -> Result<(), Refused> {
 /// Source: `llama_init_from_model`, the checks of `type_k` and `type_v`.
 fn check_cache(model: &ModelFacts, flags: &Flags) -> Result<(), Refused> {
     for layer in &model.layers {
-        for (half, cache, head) in
-            [("K", flags.cache_k, layer.key_length), ("V", flags.cache_v, layer.value_length)]
-        {
+        for (half, cache, head) in [("K", flags.cache_k, layer.key_length), ("V", flags.cache_v, layer.value_length)] {
             if head % cache.block().values != 0 {
                 return Err(Refused::CacheBlock { half, cache, head });
             }
@@ -132,9 +130,7 @@ fn flash_attention(model: &ModelFacts, flags: &Flags, units: &[Place]) -> Result
     let quantised_v = flags.cache_v.is_quantised();
     match flags.flash_attention {
         FlashAttention::On => Ok(true),
-        FlashAttention::Off if quantised_v => {
-            Err(Refused::QuantisedVWithoutFlashAttention { cache: flags.cache_v })
-        }
+        FlashAttention::Off if quantised_v => Err(Refused::QuantisedVWithoutFlashAttention { cache: flags.cache_v }),
         FlashAttention::Off => Ok(false),
         FlashAttention::Auto if quantised_v => Ok(true),
         FlashAttention::Auto => {
@@ -216,4 +212,64 @@ fn as_f32(units: usize) -> f32 {
 #[expect(clippy::cast_precision_loss, reason = "the engine rounds free bytes to f32 too, and so must this")]
 fn bytes_as_f32(bytes: u64) -> f32 {
     bytes as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::llama_cpp::flags::Device;
+
+    fn flags(devices: usize) -> Flags {
+        Flags::new(vec![Device { free: 24 << 30, capability: 860 }; devices])
+    }
+
+    fn digits(units: &[Place]) -> String {
+        let digit = |place: &Place| if let Place::Gpu(gpu) = place { gpu.to_string() } else { "c".into() };
+        units.iter().map(digit).collect()
+    }
+
+    #[test]
+    fn a_unit_on_the_boundary_goes_to_the_next_device() {
+        let split = |shares: &[f32]| {
+            let flags = Flags { tensor_split: shares.to_vec(), ..flags(shares.len()) };
+            digits(&place_units(7, &flags).expect("sound shares"))
+        };
+        assert_eq!(split(&[1.0, 1.0]), "00001111");
+        assert_eq!(split(&[3.0, 5.0]), "00011111");
+        assert_eq!(split(&[1.0, 0.0, 1.0]), "00002222");
+        assert_eq!(split(&[0.0, 1.0]), "11111111");
+    }
+
+    #[test]
+    fn the_first_layers_stay_on_the_cpu_when_not_all_are_asked_for() {
+        let flags = Flags { gpu_layers: Some(4), ..flags(2) };
+        assert_eq!(digits(&place_units(7, &flags).expect("sound shares")), "cccc0011");
+    }
+
+    #[test]
+    fn shares_that_are_none_are_refused() {
+        for share in [-1.0, f32::NAN, f32::INFINITY] {
+            let flags = Flags { tensor_split: vec![1.0, share], ..flags(2) };
+            assert!(matches!(place_units(7, &flags), Err(Refused::BadShare { .. })), "{share}");
+        }
+        let nothing_free = Flags::new(vec![Device { free: 0, capability: 860 }; 2]);
+        assert_eq!(place_units(7, &nothing_free), Err(Refused::NothingToSplitBy));
+    }
+
+    #[test]
+    fn copies_are_made_only_when_everything_runs_on_several_gpus() {
+        assert_eq!(copies(7, &flags(2)), 4);
+        assert_eq!(copies(7, &flags(1)), 1);
+        assert_eq!(copies(7, &Flags { gpu_layers: Some(8), ..flags(2) }), 4);
+        assert_eq!(copies(7, &Flags { gpu_layers: Some(7), ..flags(2) }), 1);
+        assert_eq!(copies(7, &Flags { kv_offload: false, ..flags(2) }), 1);
+        assert_eq!(copies(7, &Flags { cpu_moe: true, ..flags(2) }), 1);
+    }
+
+    #[test]
+    fn padding_does_not_overflow() {
+        assert_eq!(pad(1, 256), 256);
+        assert_eq!(pad(256, 256), 256);
+        assert_eq!(pad(u64::MAX, 256), u64::MAX - 255);
+    }
 }

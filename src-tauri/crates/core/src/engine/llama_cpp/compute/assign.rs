@@ -41,10 +41,9 @@ fn first_choice(graph: &Graph, cpu: Backend, node: &Tensor) -> Backend {
     let Some(weight) = node.sources().map(|source| graph.at(source)).find(|source| source.weight) else {
         return UNASSIGNED;
     };
-    if weight.home == cpu && batch_rows(node) >= OFFLOAD_ROWS {
-        if let Some(gpu) = (0..cpu).find(|gpu| can(graph, cpu, *gpu, node)) {
-            return gpu;
-        }
+    let offloads = weight.home == cpu && batch_rows(node) >= OFFLOAD_ROWS;
+    if let Some(gpu) = (0..cpu).find(|gpu| offloads && can(graph, cpu, *gpu, node)) {
+        return gpu;
     }
     if can(graph, cpu, weight.home, node) { weight.home } else { UNASSIGNED }
 }

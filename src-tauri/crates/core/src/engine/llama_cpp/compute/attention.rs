@@ -41,13 +41,13 @@ pub(super) fn cache_inputs(b: &mut Builder<'_>) -> CacheInputs {
     let v_cells = b.input(Element::I64, [v_indices, 1, 1, 1]);
     let mask_element = if set.flash { Element::F16 } else { Element::F32 };
     let mask = b.input(mask_element, [set.cells, tokens / set.streams, 1, set.streams]);
-    let rotates = |element: Element, head: u64| element.quantised() && head % ROTATION_UNIT == 0;
+    let rotates = |element: Element, head: u64| element.quantised() && head.is_multiple_of(ROTATION_UNIT);
     let k_rotation = rotates(set.cache_k, first.key_length).then(|| {
         let n = rotation_size(first.key_length);
         b.input(Element::F32, [n, n, 1, 1])
     });
-    let v_rotation = rotates(set.cache_v, first.value_length)
-        .then(|| b.input(Element::F32, [ROTATION_UNIT, ROTATION_UNIT, 1, 1]));
+    let v_rotation =
+        rotates(set.cache_v, first.value_length).then(|| b.input(Element::F32, [ROTATION_UNIT, ROTATION_UNIT, 1, 1]));
     CacheInputs { k_cells, v_cells, mask, k_rotation, v_rotation }
 }
 

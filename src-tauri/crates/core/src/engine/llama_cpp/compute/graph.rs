@@ -66,16 +66,7 @@ impl Op {
 
     /// Ops that may write over an operand (`ggml_op_can_inplace`).
     pub(super) fn can_overwrite(self) -> bool {
-        matches!(
-            self,
-            Self::Add
-                | Self::Clamp
-                | Self::Div
-                | Self::Mul
-                | Self::RmsNorm
-                | Self::Rope
-                | Self::SoftMax
-        )
+        matches!(self, Self::Add | Self::Clamp | Self::Div | Self::Mul | Self::RmsNorm | Self::Rope | Self::SoftMax)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::engine::llama_cpp::compute::element::Element;
 use crate::engine::llama_cpp::compute::graph::Backend;
 use crate::engine::llama_cpp::compute::model::{ComputeModel, LayerShape, Weight};
 use crate::engine::llama_cpp::compute::weights::{Name, Part};
-use crate::engine::llama_cpp::flags::{FlashAttention, Flags, Place, SplitMode};
+use crate::engine::llama_cpp::flags::{Flags, FlashAttention, Place, SplitMode};
 use crate::engine::llama_cpp::settle::{DEVICES_MAX, SLOTS_MAX};
 use crate::engine::llama_cpp::settled::Settled;
 use crate::engine::llama_cpp::weights::override_rules;

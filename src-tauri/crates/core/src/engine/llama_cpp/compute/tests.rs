@@ -75,7 +75,13 @@ fn any_flags() -> impl Strategy<Value = Flags> {
     let overrides = prop::sample::select(vec![None, Some("blk\\.([0-9]|1[0-3])\\.ffn_"), Some("attn_v")]);
     let split = prop::collection::vec(0.1_f32..1.0, 4);
     let sizes = (0_u64..20_000, 1_u64..2048, prop::option::of(1_u64..5), any::<bool>());
-    ((1_usize..=4, prop::option::of(0_u64..50), split), (caches.clone(), caches, flash), sizes, overrides, any::<bool>())
+    (
+        (1_usize..=4, prop::option::of(0_u64..50), split),
+        (caches.clone(), caches, flash),
+        sizes,
+        overrides,
+        any::<bool>(),
+    )
         .prop_map(|((gpus, layers, split), (k, v, flash), (context, ub, slots, unified), over, offload)| Flags {
             gpu_layers: layers,
             tensor_split: split[..gpus].to_vec(),
@@ -93,6 +99,11 @@ fn any_flags() -> impl Strategy<Value = Flags> {
                 .collect(),
             ..flags(gpus)
         })
+}
+
+/// Numbers up to a limit, and far beyond.
+fn any_size(limit: u64) -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 1..=limit, 1 => Just(limit), 1 => any::<u64>(), 1 => Just(0)]
 }
 
 proptest! {
@@ -127,7 +138,12 @@ proptest! {
 
     /// Whatever numbers come in, there is an answer or a reason.
     #[test]
-    fn no_number_makes_it_panic(context in any::<u64>(), ub in any::<u64>(), slots in any::<u64>(), copies in any::<u64>()) {
+    fn no_number_makes_it_panic(
+        context in any_size(1 << 32),
+        ub in any_size(1 << 24),
+        slots in any_size(256),
+        copies in any_size(4),
+    ) {
         let model = model(2, 1);
         let flags = flags(2);
         let mut settled = settle(&model, &flags).expect("the engine takes the flags");

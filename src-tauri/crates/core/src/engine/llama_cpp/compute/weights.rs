@@ -94,10 +94,7 @@ impl Table {
     }
 
     /// Pairs of weights of two tables that fill the same slot; `None` in one place where only one has a tensor.
-    pub(super) fn pairs<'a>(
-        &'a self,
-        other: &'a Self,
-    ) -> impl Iterator<Item = (Option<usize>, Option<usize>)> + 'a {
+    pub(super) fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (Option<usize>, Option<usize>)> + 'a {
         let index = |value: u32| (value != ABSENT).then_some(value as usize); // as in `find`
         self.0.iter().zip(&other.0).map(move |(a, b)| (index(*a), index(*b)))
     }
@@ -136,7 +133,8 @@ mod tests {
 
     #[test]
     fn strange_names_are_nothing() {
-        for name in ["", "blk", "blk.", "blk.x.attn_q.weight", "blk.1.attn_q", "blk.1.attn_q.scale", "attn_rot.weight"] {
+        for name in ["", "blk", "blk.", "blk.x.attn_q.weight", "blk.1.attn_q", "blk.1.attn_q.scale", "attn_rot.weight"]
+        {
             assert_eq!(take_apart(name), None, "{name}");
         }
     }

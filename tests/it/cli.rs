@@ -1,0 +1,153 @@
+//! The command line on real input: what it prints, and how it ends.
+
+use std::fs;
+use std::process::Command;
+
+use dualgpuopt_test_support::cli::dualgpuopt;
+use dualgpuopt_test_support::nvml::Described;
+use dualgpuopt_test_support::places;
+
+const NO_NVML: &str = "/nonexistent/libnvidia-ml.so.1";
+
+#[test]
+fn status_of_simulated_cards_is_the_documented_json() {
+    let status = dualgpuopt(["status", "--mock=3090,4090", "--json"]).run();
+    assert_eq!(status.code, Some(0), "{status:?}");
+    let json = status.json();
+    assert_eq!((&json["schema"], &json["source"]), (&1.into(), &"simulated".into()));
+    let gpus = json["gpus"].as_array().expect("a list of GPUs");
+    assert_eq!(gpus.len(), 2);
+    for (index, gpu) in gpus.iter().enumerate() {
+        assert_eq!(gpu["index"], index);
+        assert!(gpu["uuid"].as_str().is_some_and(|uuid| uuid.starts_with("GPU-")), "{gpu}");
+        let metrics = gpu["metrics"].as_object().expect("metrics by name");
+        let value = |name: &str| metrics[name]["value"].as_f64().unwrap_or_else(|| panic!("{name}: {}", metrics[name]));
+        assert!(value("memory_used_bytes") + value("memory_free_bytes") <= value("memory_total_bytes"));
+        assert!((1.0..110.0).contains(&value("temperature_c")));
+        assert!(value("power_w") <= value("power_limit_w"));
+        for (name, reading) in metrics {
+            let one_of = reading["value"].is_number() ^ reading["missing"].is_string();
+            assert!(one_of && reading.as_object().is_some_and(|it| it.len() == 1), "{name}: {reading}");
+        }
+    }
+    assert!(json["problems"].is_array());
+}
+
+#[test]
+fn watch_prints_a_line_a_sample_at_once() {
+    let mut watch = dualgpuopt(["status", "--mock", "--watch", "--json"]).env("DUALGPUOPT_POLL_INTERVAL", "0.1").start();
+    let stamps: Vec<u64> = (0..4)
+        .map(|_| {
+            let line: serde_json::Value = serde_json::from_str(&watch.line()).expect("one object a line");
+            line["at_ms"].as_u64().expect("a stamp")
+        })
+        .collect();
+    assert!(stamps.windows(2).all(|pair| pair[0] < pair[1]), "{stamps:?}");
+}
+
+#[test]
+fn status_reads_the_real_nvml_path() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let described = Described::two_cards(folder.path());
+    let status = dualgpuopt(["status", "--json"])
+        .env("DUALGPUOPT_NVML_LIBRARY", places::built("libnvidia_ml.so"))
+        .env("DUALGPUOPT_TEST_NVML", &described.path)
+        .run();
+    assert_eq!(status.code, Some(0), "{status:?}");
+    let json = status.json();
+    assert_eq!(json["source"], "nvml");
+    let metrics = &json["gpus"][1]["metrics"];
+    assert_eq!(json["gpus"][1]["name"], "NVIDIA GeForce RTX 3060");
+    assert_eq!(metrics["memory_total_bytes"]["value"], 12_u64 << 30);
+    assert_eq!(metrics["memory_used_bytes"]["value"], 1_u64 << 30);
+    assert_eq!(metrics["temperature_c"]["value"], 61);
+    assert_eq!(metrics["power_w"]["value"], 210.5);
+}
+
+#[test]
+fn without_nvml_status_ends_with_3_and_one_clear_line() {
+    let status = dualgpuopt(["status"]).env("DUALGPUOPT_NVML_LIBRARY", NO_NVML).run();
+    assert_eq!(status.code, Some(3), "{status:?}");
+    assert_eq!(status.stdout, "");
+    assert_eq!(status.stderr.trim_end().lines().count(), 1, "{}", status.stderr);
+    assert!(status.stderr.contains("NVML") && status.stderr.contains("--mock"), "{}", status.stderr);
+}
+
+#[test]
+fn plan_gives_every_byte_of_a_70b_model_on_two_cards() {
+    let file = places::model("llama-3.3-70b-q4_k_m.gguf");
+    let plan = dualgpuopt(["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--json".as_ref()]).run();
+    assert!(matches!(plan.code, Some(0)), "{plan:?}");
+    let json = plan.json();
+    assert_eq!(json["schema"], 1);
+    let devices = json["plan"]["devices"].as_array().expect("devices");
+    assert_eq!(devices.len(), 2);
+    let split: u64 = json["plan"]["split"].as_array().expect("split").iter().filter_map(|n| n.as_u64()).sum();
+    assert_eq!(split, 81, "80 layers and the output");
+    for device in devices {
+        let part = |name: &str| device["memory"][name].as_u64().unwrap_or_else(|| panic!("{name} in {device}"));
+        let parts = ["weights", "kv_cache", "compute", "driver_context", "others", "reserve", "free"];
+        assert_eq!(parts.iter().map(|name| part(name)).sum::<u64>(), device["total"].as_u64().expect("total"));
+        assert!(part("weights") > 15 << 30);
+    }
+    let command = json["command"].as_str().expect("a command");
+    assert!(command.contains("--tensor-split"), "{command}");
+}
+
+#[test]
+fn a_context_that_does_not_fit_ends_with_4_and_says_what_would() {
+    let file = places::model("llama-3.3-70b-q4_k_m.gguf");
+    let args = ["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--ctx-size".as_ref(), "131072".as_ref()];
+    let plan = dualgpuopt(args).run();
+    assert_eq!(plan.code, Some(4), "{plan:?}");
+    assert!(plan.stdout.contains("Does not fit") && plan.stdout.contains("Fits with"), "{}", plan.stdout);
+}
+
+#[test]
+fn files_that_are_no_models_end_with_2_and_say_what_and_where() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let bad = |name: &str| places::fixture("malformed").join(name);
+    let text = folder.path().join("notes.txt");
+    fs::write(&text, "not a model").expect("written");
+    for (path, words) in [
+        (bad("01-empty.gguf"), "01-empty.gguf"),
+        (bad("02-bad-magic.gguf"), "GGUF"),
+        (bad("09-truncated-in-kv.gguf"), "ends"),
+        (bad("13-huge-tensor-count.gguf"), "tensor"),
+        (bad("14-huge-kv-count.gguf"), "metadata"),
+        (text, "GGUF"),
+        (folder.path().to_path_buf(), "folder"),
+        (folder.path().join("nothing.gguf"), "nothing.gguf"),
+    ] {
+        let plan = dualgpuopt(["plan".as_ref(), path.as_os_str(), "--mock".as_ref()]).run();
+        assert_eq!(plan.code, Some(2), "{plan:?}");
+        assert!(plan.stderr.contains(words), "{words:?} is not in {}", plan.stderr);
+        assert!(!plan.stderr.contains("panicked"), "{}", plan.stderr);
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_2() {
+    for args in [&["status", "--mock=gtx9999"][..], &["plan"], &["plan", "x", "--ctx-size", "0"], &["nonsense"]] {
+        let ended = dualgpuopt(args).run();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(!ended.stderr.is_empty());
+    }
+}
+
+#[test]
+fn bad_environment_values_are_named_and_ignored() {
+    let status = dualgpuopt(["status", "--mock"]).env("DUALGPUOPT_POLL_INTERVAL", "soon").run();
+    assert_eq!(status.code, Some(0), "{status:?}");
+    assert!(status.stderr.contains("DUALGPUOPT_POLL_INTERVAL=soon is ignored"), "{}", status.stderr);
+}
+
+#[test]
+fn the_command_line_links_no_web_view() {
+    let linked = Command::new("ldd").arg(places::built("dualgpuopt")).output().expect("ldd runs");
+    let text = String::from_utf8_lossy(&linked.stdout).to_lowercase();
+    assert!(text.contains("libc.so"), "{text}");
+    for part in ["webkit", "gtk", "javascriptcore", "soup"] {
+        assert!(!text.contains(part), "{part} in {text}");
+    }
+}

@@ -1,0 +1,154 @@
+//! The built command line, run as a fresh user.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::places;
+
+/// Longest that a command of a test may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a finished command left.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Finished {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+}
+
+/// A command to run in a home of its own.
+pub struct Cli {
+    home: tempfile::TempDir,
+    command: Command,
+}
+
+/// `dualgpuopt` with arguments.
+pub fn dualgpuopt<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Cli {
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut command = Command::new(places::built("dualgpuopt"));
+    let mut path = OsString::from(places::engine_dir());
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    command.args(args).env("HOME", home.path()).env("PATH", path).stdin(Stdio::null());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("XDG_") || name.starts_with("DUALGPUOPT_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+    Cli { home, command }
+}
+
+impl Cli {
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs to the end.
+    pub fn run(mut self) -> Finished {
+        let began = Instant::now();
+        let mut child =
+            self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the built program starts");
+        let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let stderr = std::thread::spawn(move || {
+            let mut text = String::new();
+            err.read_to_string(&mut text).map(|_| text)
+        });
+        let stdout = std::thread::spawn(move || {
+            let mut text = String::new();
+            out.read_to_string(&mut text).map(|_| text)
+        });
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("our own child can be waited for") {
+                break status;
+            }
+            if began.elapsed() > LIMIT {
+                child.kill().expect("our own child can be killed");
+                panic!("{:?} did not end within {LIMIT:?}", self.command);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let text = |reader: std::thread::JoinHandle<std::io::Result<String>>| {
+            reader.join().expect("the reader does not panic").expect("the output is UTF-8")
+        };
+        Finished { code: status.code(), stdout: text(stdout), stderr: text(stderr), took: began.elapsed() }
+    }
+
+    /// Starts without waiting; stdout is read line by line, stderr is dropped.
+    pub fn start(mut self) -> Running {
+        let mut child =
+            self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the built program starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped"));
+        let mut err = BufReader::new(child.stderr.take().expect("piped"));
+        let (said, progress) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while matches!(err.read_line(&mut line), Ok(1..)) {
+                if said.send(std::mem::take(&mut line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Running { _home: self.home, child, lines, progress }
+    }
+}
+
+/// A command that goes on. Dropping it kills it.
+pub struct Running {
+    _home: tempfile::TempDir,
+    pub child: Child,
+    lines: BufReader<ChildStdout>,
+    progress: std::sync::mpsc::Receiver<String>,
+}
+
+impl Running {
+    /// The next line of stdout.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("the output is UTF-8");
+        line
+    }
+
+    /// Waits for a line of stderr that holds `part`.
+    pub fn says(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        let mut all = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.progress.recv_timeout(left) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => all.push_str(&line),
+                Err(error) => panic!("never said {part:?} ({error}): {all}"),
+            }
+        }
+    }
+
+    /// Waits for the end.
+    pub fn ended(&mut self, limit: Duration) -> Option<i32> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our own child can be waited for") {
+                return status.code();
+            }
+            assert!(began.elapsed() < limit, "it did not end within {limit:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
