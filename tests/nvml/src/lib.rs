@@ -13,13 +13,9 @@ mod script;
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::thread;
-use std::time::Duration;
 
 use abi::{Code, MemoryV1, MemoryV2, PciInfo, ProcessInfo, TemperatureV1, Utilization, struct_version};
 use script::{Card, Pcie, Process};
-
-/// NVML samples PCIe traffic for this long, and the call blocks meanwhile.
-const PCIE_SAMPLE: Duration = Duration::from_millis(20);
 
 fn code(result: Result<(), Code>) -> c_uint {
     result.err().unwrap_or(Code::SUCCESS).0
@@ -331,7 +327,7 @@ unsafe extern "C" fn nvmlDeviceGetPcieThroughput(device: usize, counter: c_uint,
             1 => told(receive_kb_per_s)?,
             _ => return Err(Code::INVALID_ARGUMENT),
         };
-        thread::sleep(PCIE_SAMPLE);
+        thread::sleep(script::pcie_sample());
         // SAFETY: the caller's contract, see the head of this file.
         unsafe { put(out, traffic) }
     }))

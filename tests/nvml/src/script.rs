@@ -31,6 +31,8 @@ pub(crate) struct Machine {
     pub(crate) cards: Vec<Card>,
     #[serde(default)]
     faults: Vec<Fault>,
+    /// How long a PCIe throughput call blocks; absent: 20 ms, as on a card.
+    pcie_sample_ms: Option<u64>,
     /// Each call is appended here as one line, `CALL UUID`.
     calls_file: Option<PathBuf>,
 }
@@ -177,6 +179,12 @@ pub(crate) fn answer_card(
     let machine = strike(call, Some(&uuid))?;
     let card = machine.cards.iter().find(|card| card.uuid == uuid).ok_or(Code::GPU_IS_LOST)?;
     reply(card)
+}
+
+/// How long a PCIe throughput call blocks; NVML samples traffic for 20 ms.
+pub(crate) fn pcie_sample() -> Duration {
+    let described = look().ok().and_then(|machine| machine.pcie_sample_ms);
+    Duration::from_millis(described.unwrap_or(20))
 }
 
 /// The handle of a card; the same for the same UUID as long as the library is loaded.

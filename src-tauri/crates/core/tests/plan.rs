@@ -158,7 +158,7 @@ fn any_request() -> impl Strategy<Value = PlanRequest> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// The parts of every GPU add up to it, its limit and its verdict agree, and the split covers the model.
     #[test]

@@ -1,0 +1,56 @@
+import { cleanup, fireEvent, render, screen } from "@testing-library/svelte";
+import { afterEach, describe, expect, it, vi } from "vitest";
+
+import NumberField from "./NumberField.svelte";
+import { rove } from "./roving";
+import Segmented from "./Segmented.svelte";
+
+afterEach(cleanup);
+
+describe("a number field", () => {
+  const show = (onchange = vi.fn()) => {
+    render(NumberField, { label: "Context", value: 16_384, min: 1, max: 131_072, step: 256, onchange });
+    return { onchange, input: screen.getByRole<HTMLInputElement>("textbox", { name: "Context" }) };
+  };
+  it("takes commas and reports only what is valid", async () => {
+    const { onchange, input } = show();
+    expect(input.value).toBe("16,384");
+    await fireEvent.input(input, { target: { value: "30,208" } });
+    expect(onchange).toHaveBeenLastCalledWith(30_208);
+    await fireEvent.input(input, { target: { value: "lots" } });
+    await fireEvent.input(input, { target: { value: "999999" } });
+    expect(onchange).toHaveBeenCalledTimes(1);
+    expect(input.getAttribute("aria-invalid")).toBe("true");
+  });
+  it("goes back to what holds when it is left invalid", async () => {
+    const { input } = show();
+    await fireEvent.input(input, { target: { value: "" } });
+    await fireEvent.blur(input);
+    expect(input.value).toBe("16,384");
+  });
+  it("steps by keys within its bounds", async () => {
+    const { onchange, input } = show();
+    await fireEvent.keyDown(input, { key: "ArrowUp" });
+    expect(onchange).toHaveBeenLastCalledWith(16_640);
+    await fireEvent.keyDown(input, { key: "PageDown" });
+    expect(onchange).toHaveBeenLastCalledWith(12_288);
+  });
+});
+
+describe("a row of choices", () => {
+  it("is one stop of the Tab key, and arrows choose", async () => {
+    const onchange = vi.fn();
+    render(Segmented<string>, { label: "KV cache", value: "q8_0", onchange, options: ["f16", "q8_0", "q4_0"].map((value) => ({ value, label: value })) });
+    const radios = screen.getAllByRole("radio");
+    expect(radios.map((radio) => radio.tabIndex)).toEqual([-1, 0, -1]);
+    await fireEvent.keyDown(screen.getByRole("radiogroup"), { key: "ArrowRight" });
+    expect(onchange).toHaveBeenCalledWith("q4_0");
+  });
+  it("goes round at its ends", () => {
+    expect(rove("ArrowRight", 2, 3)).toBe(0);
+    expect(rove("ArrowLeft", 0, 3)).toBe(2);
+    expect(rove("End", 0, 3)).toBe(2);
+    expect(rove("x", 0, 3)).toBeNull();
+    expect(rove("Home", 0, 0)).toBeNull();
+  });
+});

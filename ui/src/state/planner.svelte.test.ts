@@ -1,0 +1,90 @@
+import { describe, expect, it, vi } from "vitest";
+
+import type { ModelView, PlanAsk, PlanView } from "../ipc/backend";
+import { BackendError } from "../ipc/backend";
+import { fakeBackend } from "./fake";
+import { Planner } from "./planner.svelte";
+
+const model: ModelView = {
+  path: "/m.gguf",
+  name: "M",
+  arch: "llama",
+  quant: "Q4_K",
+  parameters: 1,
+  layers: 8,
+  context_trained: 8192,
+  file_bytes: 1,
+  shards: 1,
+  problems: [],
+};
+const answer = (ask: PlanAsk) => ({ model, command: JSON.stringify(ask), planned_in_us: 1, plan: { request: { devices: [] } } }) as unknown as PlanView;
+const openModel = (path: string) => Promise.resolve({ ...model, path });
+
+/** A backend whose plans are answered by hand. */
+function slow() {
+  const waiting: { ask: PlanAsk; resolve: (view: PlanView) => void }[] = [];
+  const plan = vi.fn((ask: PlanAsk) => new Promise<PlanView>((resolve) => waiting.push({ ask, resolve })));
+  const next = () => {
+    const first = waiting.shift();
+    first?.resolve(answer(first.ask));
+  };
+  return { backend: fakeBackend({ openModel, plan }), plan, next };
+}
+
+describe("the planner", () => {
+  it("asks no more than the model was trained for", async () => {
+    const { backend } = slow();
+    const planner = new Planner(backend, () => null);
+    await planner.open("  /m.gguf ");
+    expect(planner.context).toEqual({ kind: "tokens", tokens: 8192 });
+  });
+
+  it("keeps one question under way and then asks only the last of many", async () => {
+    const { backend, plan, next } = slow();
+    const planner = new Planner(backend, () => null);
+    await planner.open("/m.gguf");
+    for (const tokens of [1024, 2048, 4096]) planner.setContext({ kind: "tokens", tokens });
+    expect(plan).toHaveBeenCalledTimes(1);
+    next();
+    await vi.waitFor(() => expect(plan).toHaveBeenCalledTimes(2));
+    expect(plan.mock.calls[1]?.[0].context).toEqual({ kind: "tokens", tokens: 4096 });
+    expect(planner.view).not.toBeNull(); // the old plan stays meanwhile
+    next();
+    await vi.waitFor(() => expect(planner.planning).toBe(false));
+    expect(planner.answered?.context).toEqual({ kind: "tokens", tokens: 4096 });
+  });
+
+  it("ends a split by hand when the GPUs change", async () => {
+    const { backend } = slow();
+    const planner = new Planner(backend, () => null);
+    await planner.open("/m.gguf");
+    planner.setSplit([4, 5]);
+    planner.setUsed("GPU-1", false);
+    expect(planner.split).toBeNull();
+    expect(planner.ask("/m.gguf").gpus).toEqual([expect.objectContaining({ gpu: "GPU-1", used: false })]);
+  });
+
+  it("shows the answer to the file opened last", async () => {
+    let first: (view: ModelView) => void = () => undefined;
+    const plan = (ask: PlanAsk) => Promise.resolve(answer(ask));
+    const backend = fakeBackend({ plan, openModel: (path) => (path === "/slow.gguf" ? new Promise((resolve) => (first = resolve)) : openModel(path)) });
+    const planner = new Planner(backend, () => null);
+    const opening = planner.open("/slow.gguf");
+    await planner.open("/m.gguf");
+    first({ ...model, path: "/slow.gguf" });
+    await opening;
+    expect(planner.model?.path).toBe("/m.gguf");
+  });
+
+  it("keeps what it has when a file cannot be read", async () => {
+    const error = { code: "model_invalid", message: "Not a model.", hint: "", detail: "" } as const;
+    const plan = (ask: PlanAsk) => Promise.resolve(answer(ask));
+    const backend = fakeBackend({ plan, openModel: (path) => (path === "/bad" ? Promise.reject(new BackendError(error)) : openModel(path)) });
+    const planner = new Planner(backend, () => null);
+    await planner.open("/m.gguf");
+    await planner.open("/bad");
+    expect(planner.openError).toEqual(error);
+    expect(planner.model?.path).toBe("/m.gguf");
+    expect(planner.opening).toBe(false);
+  });
+});
