@@ -1,3 +1,5 @@
+import "./locale";
+
 import "./styles/tokens.css";
 import "./styles/fonts.css";
 import "./styles/base.css";

@@ -203,9 +203,14 @@ fn answer_without_users(call: &str, reply: impl FnOnce(&Machine) -> Result<(), C
 
 /// Notes the call and lets its faults strike; the lock is not held while a call hangs, so other callers go on.
 fn strike(call: &str, card: Option<&str>) -> Result<Arc<Machine>, Code> {
-    let machine = look()?;
+    let (machine, place) = {
+        let mut state = state();
+        let machine = look_locked(&mut state)?;
+        let place = take_fault(&mut state, &machine, call, card);
+        (machine, place)
+    };
     note(&machine, call, card);
-    let Some(place) = take_fault(&machine, call, card) else { return Ok(machine) };
+    let Some(place) = place else { return Ok(machine) };
     let fault = &machine.faults[place];
     if let Some(hang_ms) = fault.hang_ms {
         hang(Duration::from_millis(hang_ms));
@@ -216,8 +221,7 @@ fn strike(call: &str, card: Option<&str>) -> Result<Arc<Machine>, Code> {
     }
 }
 
-fn take_fault(machine: &Machine, call: &str, card: Option<&str>) -> Option<usize> {
-    let mut state = state();
+fn take_fault(state: &mut State, machine: &Machine, call: &str, card: Option<&str>) -> Option<usize> {
     let strikes = |(place, fault): (usize, &Fault)| {
         let called = fault.call == call || (fault.call == "*" && card.is_some());
         let named = called && (fault.card.is_none() || fault.card.as_deref() == card);
@@ -238,7 +242,10 @@ fn hang(time: Duration) {
 
 /// The machine as the file describes it now. A broken file reads as an unknown error: no card answers.
 fn look() -> Result<Arc<Machine>, Code> {
-    let mut state = state();
+    look_locked(&mut state())
+}
+
+fn look_locked(state: &mut State) -> Result<Arc<Machine>, Code> {
     let due = state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
     if due {
         state.looked = Some(Instant::now());

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 
-import { BackendError } from "./backend";
+import type { BackendError } from "./backend";
 import { httpBackend, takeToken } from "./http";
 
 afterEach(() => vi.unstubAllGlobals());

@@ -163,8 +163,10 @@ export class Planner {
     void this.replan();
   }
 
-  /** Other cards mean other wishes. */
+  /** Other cards mean other wishes, and no plan until there is one for them. */
   machineChanged(): void {
+    this.view = null;
+    this.answered = null;
     this.wishes = {};
     this.split = null;
     void this.replan();

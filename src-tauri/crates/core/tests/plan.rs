@@ -72,7 +72,30 @@ fn seventy_billion_on_two_rtx_3090() {
 #[test]
 fn what_does_not_fit_says_what_is_lacking_and_what_helps() {
     let ask = PlanRequest { context: ContextWish::Tokens(32_768), ..request(&[RTX_3090, RTX_3090]) };
-    insta::assert_json_snapshot!(planned(&LLAMA_70B, &ask).verdict, @"");
+    insta::assert_json_snapshot!(planned(&LLAMA_70B, &ask).verdict, @r#"
+    {
+      "kind": "does_not_fit",
+      "short": 2804801792,
+      "gpu": 0,
+      "reason": "At 32768 tokens GPU 0 (NVIDIA GeForce RTX 3090) lacks 2.61 GiB: weights 19.57 GiB, KV cache 5.12 GiB, compute 552.1 MiB, driver 600.0 MiB, other programs 300.0 MiB and reserve 512.0 MiB exceed its 24.00 GiB.",
+      "fixes": [
+        {
+          "kind": "cache",
+          "cache": "q4_0",
+          "tokens": 32768
+        },
+        {
+          "kind": "context",
+          "tokens": 16384
+        },
+        {
+          "kind": "cache",
+          "cache": "q8_0",
+          "tokens": 30208
+        }
+      ]
+    }
+    "#);
 }
 
 #[test]
@@ -179,7 +202,7 @@ proptest! {
         }
         prop_assert_eq!(units as usize, model.layers.len() + 1);
         prop_assert_eq!(fits(&plan), lacking == Bytes::ZERO);
-        prop_assert!(plan.context >= 256 && plan.context % 256 == 0);
+        prop_assert!(plan.context >= 256 && plan.context.is_multiple_of(256));
         match ask.context {
             ContextWish::Largest if plan.context_limit > 0 => prop_assert!(fits(&plan)),
             ContextWish::Largest => prop_assert!(!fits(&plan)),

@@ -28,7 +28,7 @@ export function shareOf(axis: Axis, tokens: number): number {
 /** A whole number of steps within the axis; its very ends are allowed as they are. */
 export function snap(axis: Axis, tokens: number): number {
   if (tokens >= axis.max) return axis.max;
-  return Math.max(axis.min, Math.round(tokens / STEP) * STEP);
+  return Math.min(axis.max, Math.max(axis.min, Math.round(tokens / STEP) * STEP));
 }
 
 export const tokensAt = (axis: Axis, share: number): number => snap(axis, axis.min * (axis.max / axis.min) ** Math.min(1, Math.max(0, share)));

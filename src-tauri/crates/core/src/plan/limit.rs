@@ -39,7 +39,7 @@ pub(super) fn largest(ground: &Ground<'_>, cache_k: CacheType, cache_v: CacheTyp
     while high - low > 1 {
         turn += 1;
         let line = |steps: u64| low_compute.towards(high_compute, steps - low, high - low);
-        let probe = if turn % HALVE_EVERY == 0 {
+        let probe = if turn.is_multiple_of(HALVE_EVERY) {
             low + (high - low) / 2
         } else {
             // The last step that fits by the line, but one that is not known yet.

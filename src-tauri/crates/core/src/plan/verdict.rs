@@ -40,13 +40,13 @@ fn reason(device: &DevicePlan, context: u32) -> String {
     let parts = [
         (m.weights, "weights"),
         (m.kv_cache, "KV cache"),
-        (m.compute, "compute buffers"),
-        (m.driver_context, "the driver"),
+        (m.compute, "compute"),
+        (m.driver_context, "driver"),
         (m.others, "other programs"),
-        (m.reserve, "kept free"),
+        (m.reserve, "reserve"),
     ];
     let told: Vec<_> =
-        parts.iter().filter(|(bytes, _)| *bytes > Bytes::ZERO).map(|(bytes, what)| format!("{bytes} {what}")).collect();
+        parts.iter().filter(|(bytes, _)| *bytes > Bytes::ZERO).map(|(bytes, what)| format!("{what} {bytes}")).collect();
     let (last, rest) = told.split_last().expect("the driver always takes memory on a used GPU");
     format!(
         "At {context} tokens GPU {} ({}) lacks {}: {} and {last} exceed its {}.",
