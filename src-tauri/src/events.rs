@@ -5,4 +5,4 @@ use serde::{Deserialize, Serialize};
 
 /// An [`AppEvent`] on its way to the page.
 #[derive(Clone, Debug, Serialize, Deserialize, specta::Type, tauri_specta::Event)]
-pub struct AppEventMessage(pub AppEvent);
+pub(crate) struct AppEventMessage(pub(crate) AppEvent);

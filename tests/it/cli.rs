@@ -112,7 +112,7 @@ fn files_that_are_no_models_end_with_2_and_say_what_and_where() {
     for (path, words) in [
         (bad("01-empty.gguf"), "01-empty.gguf"),
         (bad("02-bad-magic.gguf"), "GGUF"),
-        (bad("09-truncated-in-kv.gguf"), "ends"),
+        (bad("09-truncated-in-kv.gguf"), "at byte 8"),
         (bad("13-huge-tensor-count.gguf"), "tensor"),
         (bad("14-huge-kv-count.gguf"), "metadata"),
         (text, "GGUF"),

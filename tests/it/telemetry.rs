@@ -21,8 +21,8 @@ fn a_call_that_hangs_marks_its_gpu_alone_and_it_recovers() {
     let live = json!({"value": 61});
     assert_eq!(temperature(&next(), 1), live);
     described.faults(json!([{
-        "call": "nvmlDeviceGetTemperature",
-        "uuid": "GPU-00000001-0000-4000-8000-000000000000",
+        "call": "nvmlDeviceGetUtilizationRates",
+        "card": "GPU-00000001-0000-4000-8000-000000000000",
         "hang_ms": 10_000,
     }]));
     let deadline = Instant::now() + Duration::from_secs(15);

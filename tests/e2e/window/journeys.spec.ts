@@ -37,10 +37,6 @@ function tinyModel(): string {
   return path;
 }
 
-interface Card {
-  [key: string]: unknown;
-}
-
 test("open a model, see the plan, apply, start, get an answer, stop", async () => {
   const path = tinyModel();
   await at({ args: ["--mock"] }, async (desk) => {
@@ -101,7 +97,9 @@ test("a file that is no model gives a calm panel that says what and where", asyn
 });
 
 test("without a driver the window says what was looked for and offers simulated GPUs", async () => {
-  await at({ env: { DUALGPUOPT_NVML_LIBRARY: "/nonexistent/libnvidia-ml.so.1" } }, async (desk) => {
+  // In the plain C locale too, in which WebKitGTK reports a language that is none.
+  const env = { DUALGPUOPT_NVML_LIBRARY: "/nonexistent/libnvidia-ml.so.1", LC_ALL: "C", LANG: "C" };
+  await at({ env }, async (desk) => {
     expect(await desk.reads(by("no-driver"), /NVML/i)).toContain("/nonexistent/libnvidia-ml.so.1");
     await desk.picture(artefact("window-no-driver.png"));
     await desk.click(by("use-simulated"));
@@ -166,6 +164,30 @@ test("closing the window ends the engine and then the program", async () => {
   });
 });
 
-function nvmlScript(hang_ms: number): Card {
-  return { hang_ms };
+/** Two cards; a call about the second blocks for `hang_ms`. */
+function nvmlScript(hang_ms: number): unknown {
+  const gib = 2 ** 30;
+  const card = (index: number, name: string, total: number): unknown => ({
+    uuid: `GPU-0000000${index}-0000-4000-8000-000000000000`,
+    name,
+    pci_bus_id: `00000000:0${index + 1}:00.0`,
+    memory: { total, reserved: 300 * 2 ** 20, used: 1.5 * gib, free: total - 1.5 * gib - 300 * 2 ** 20 },
+    utilization: [42, 17],
+    temperature_c: 61,
+    power_mw: 210_500,
+    power_limit_mw: 350_000,
+    fans_percent: [55],
+    clocks_mhz: { graphics: 1695, sm: 1695, memory: 9501, video: 1500 },
+    performance_state: 2,
+    event_reasons: 4,
+    compute_capability: [8, 6],
+  });
+  const stuck = { call: "nvmlDeviceGetUtilizationRates", card: "GPU-00000001-0000-4000-8000-000000000000", hang_ms };
+  return {
+    driver_version: "570.133.07",
+    nvml_version: "12.570.133.07",
+    cuda_version: 12080,
+    cards: [card(0, "NVIDIA GeForce RTX 3090", 24 * gib), card(1, "NVIDIA GeForce RTX 3060", 12 * gib)],
+    faults: hang_ms > 0 ? [stuck] : [],
+  };
 }

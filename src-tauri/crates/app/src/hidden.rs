@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// Runs a hidden entry if the arguments name one. Hosts call this before anything else; `None` means an ordinary start.
 #[must_use]
 pub fn run_hidden_entry() -> Option<ExitCode> {
-    let mut args = std::env::args().skip(1);
+    let mut args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     let first = args.next()?;
     if first == dualgpuopt_gpu::SAMPLER_ENTRY {
         Some(dualgpuopt_gpu::child_main(&args.collect::<Vec<_>>()))

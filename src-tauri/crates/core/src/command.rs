@@ -1,5 +1,6 @@
 //! A command: program, arguments and environment. Shown to people in their shell's words; run without any shell.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -51,13 +52,13 @@ impl LaunchSpec {
     pub fn posix(&self) -> Result<String, shlex::QuoteError> {
         let mut first = Vec::new();
         for var in &self.env {
-            first.push(format!("{}={}", var.name, shlex::try_quote(&var.value)?));
+            first.push(format!("{}={}", var.name, quoted(&var.value)?));
         }
-        first.push(shlex::try_quote(&self.program)?.into_owned());
+        first.push(quoted(&self.program)?.into_owned());
         let mut lines = vec![first];
         let mut awaits_value = false;
         for arg in &self.args {
-            let word = shlex::try_quote(arg)?.into_owned();
+            let word = quoted(arg)?.into_owned();
             let flag = is_flag(arg);
             match lines.last_mut() {
                 Some(line) if awaits_value && !flag => line.push(word),
@@ -72,6 +73,12 @@ impl LaunchSpec {
 
 /// Goes on with a command on the next line.
 const CONTINUED: &str = " \\\n  ";
+
+/// A word as a POSIX shell reads it back; plain where every shell takes it so, which `shlex` does not do for a comma.
+fn quoted(word: &str) -> Result<Cow<'_, str>, shlex::QuoteError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+:,./_-".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) { Ok(Cow::Borrowed(word)) } else { shlex::try_quote(word) }
+}
 
 /// Whether an argument begins a line of its own. A negative number is a value.
 fn is_flag(arg: &str) -> bool {
@@ -109,7 +116,7 @@ mod tests {
           -m '/a b/model.gguf' \
           --seed -1 \
           --mlock \
-          -ts '40,41'
+          -ts 40,41
         ");
     }
 

@@ -229,7 +229,8 @@ impl<S: FnMut(SamplerEvent)> Supervisor<S> {
     }
 
     fn give_up(&mut self, health: SourceHealth) {
-        tracing::warn!(?health, "the source was given up");
+        // The host hears it as health and tells the user; the log is for whoever looks closer.
+        tracing::debug!(?health, "the source was given up");
         self.abandon();
         self.phase = Phase::Off;
         self.blanks = None;

@@ -8,7 +8,10 @@ use dualgpuopt_gpu::{SamplerChoice, SamplerConfig, SamplerEvent};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::support::{Bench, FIRST, INTERVAL, SECOND, Watch, eventually, sample, two_cards};
+use crate::support::{Bench, FIRST, INTERVAL, SECOND, Watch, eventually, library, sample, two_cards};
+
+/// Patience where every child hangs anyway.
+const IMPATIENT: Duration = Duration::from_millis(120);
 
 #[test]
 fn a_child_that_crashes_is_replaced_and_frames_are_numbered_on() {
@@ -45,8 +48,9 @@ fn a_child_that_falls_silent_is_replaced() {
 fn a_driver_that_never_starts_is_given_up_after_three_replacements_and_can_be_retried() {
     let mut machine = two_cards();
     machine["faults"] = json!([{ "call": "nvmlInit_v2", "hang_ms": 60_000 }]);
-    let bench = Bench::new(&machine);
-    let mut watch = bench.start();
+    let mut bench = Bench::new(&machine);
+    bench.patience = IMPATIENT;
+    let mut watch = bench.start_with(Some(library()), IMPATIENT / 3);
     let health = watch.health(|health| matches!(health, SourceHealth::Failed { .. }));
     assert_eq!(bench.spawned(), 4, "the first and three replacements, then {health:?}");
     bench.describe(&two_cards());
@@ -58,9 +62,10 @@ fn a_driver_that_never_starts_is_given_up_after_three_replacements_and_can_be_re
 fn children_that_cannot_be_killed_are_never_more_than_three() {
     let mut machine = two_cards();
     machine["faults"] = json!([{ "call": "nvmlInit_v2", "hang_ms": 60_000 }]);
-    let bench = Bench::unkillable(&machine);
+    let mut bench = Bench::unkillable(&machine);
+    bench.patience = IMPATIENT;
     // Closing stdin would end them; stopped, they are as deaf as in D state.
-    let mut watch = bench.start();
+    let mut watch = bench.start_with(Some(library()), IMPATIENT / 3);
     for children in 1..=3 {
         eventually("a child is started", || bench.spawned() == children);
         bench.signal(Signal::SIGSTOP);

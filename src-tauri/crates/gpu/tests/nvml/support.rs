@@ -25,7 +25,7 @@ pub(crate) const SECOND: &str = "GPU-22222222-2222-2222-2222-222222222222";
 
 /// The child's arguments, where this process is one.
 pub(crate) fn child_arguments() -> Option<Vec<String>> {
-    let text = env::var(ARGUMENTS).ok()?;
+    let text = env::var_os(ARGUMENTS)?.into_string().expect("JSON is UTF-8");
     Some(serde_json::from_str(&text).expect("the spawner wrote it"))
 }
 
@@ -66,12 +66,13 @@ pub(crate) struct Bench {
     folder: Arc<TempDir>,
     children: Arc<Mutex<Vec<Arc<Mutex<Child>>>>>,
     killable: bool,
+    pub(crate) patience: Duration,
 }
 
 impl Bench {
     pub(crate) fn new(machine: &Value) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        let bench = Self { folder, children: Arc::default(), killable: true };
+        let bench = Self { folder, children: Arc::default(), killable: true, patience: Duration::from_millis(300) };
         bench.describe(machine);
         bench
     }
@@ -88,6 +89,7 @@ impl Bench {
     }
 
     /// Replaces the description in one step.
+    #[expect(clippy::disallowed_methods, reason = "a test writes its own temporary file")]
     pub(crate) fn describe(&self, machine: &Value) {
         fs::write(self.path("new.json"), machine.to_string()).expect("a writable folder");
         fs::rename(self.path("new.json"), self.path("machine.json")).expect("a writable folder");
@@ -115,10 +117,7 @@ impl Bench {
 
     pub(crate) fn start_with(&self, library: Option<PathBuf>, interval: Duration) -> Watch {
         let choice = SamplerChoice::Nvml { library };
-        Watch::start(
-            SamplerConfig { choice, interval, recovery_max: 3, patience_min: Duration::from_millis(300) },
-            self,
-        )
+        Watch::start(SamplerConfig { choice, interval, recovery_max: 3, patience_min: self.patience }, self)
     }
 }
 
@@ -140,6 +139,7 @@ fn end(child: &Mutex<Child>) {
 }
 
 impl Spawner for Bench {
+    #[expect(clippy::disallowed_methods, reason = "the real spawner lives above this crate; this one serves its tests")]
     fn spawn(&self, args: &[String]) -> io::Result<ChildPipes> {
         let mut child = Command::new(env::current_exe()?)
             .args(["child_entry", "--exact", "--nocapture"])
