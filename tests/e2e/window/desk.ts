@@ -123,8 +123,10 @@ export class Desk {
     await this.ask("POST", `/element/${element}/value`, { text });
   }
 
+  /** The text of an element, whitespace folded; WebKit's own rendered text leaves out what it takes for clipped. */
   async text(css: string): Promise<string> {
-    return this.ask<string>("GET", `/element/${await this.see(css)}/text`);
+    const text = await this.ask<string>("GET", `/element/${await this.see(css)}/property/textContent`);
+    return text.replaceAll(/\s+/g, " ").trim();
   }
 
   async attribute(css: string, name: string): Promise<string | null> {
@@ -136,7 +138,7 @@ export class Desk {
     let last = "";
     return until(`${css} to read ${pattern}`, seconds, async () => {
       last = await this.text(css).catch(() => last);
-      return pattern.test(last) && last;
+      return pattern.test(last) ? last : undefined;
     }).catch((error: unknown) => {
       throw new Error(`${String(error)}; it reads "${last}"`);
     });

@@ -53,6 +53,7 @@ pub type Sink = Arc<dyn Fn(LaunchEvent) + Send + Sync>;
 
 /// What happens to sessions.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "an event is moved once, and at most twenty come a second")]
 pub enum LaunchEvent {
     /// A session came up or changed.
     State(SessionView),

@@ -87,9 +87,9 @@ fn drop_cut_character(raw: &mut Vec<u8>) {
 /// *failed*, *fatal*, *warning* standing alone.
 #[must_use]
 pub fn level(text: &str) -> LogLevel {
-    match llama_cpp_mark(text) {
-        Some('E') => return LogLevel::Error,
-        Some('W') => return LogLevel::Warning,
+    match llama_cpp_mark(text).0 {
+        Some("E") => return LogLevel::Error,
+        Some("W") => return LogLevel::Warning,
         Some(_) => return LogLevel::Info,
         None => {}
     }
@@ -106,15 +106,15 @@ pub fn level(text: &str) -> LogLevel {
     level
 }
 
-/// The letter by which llama.cpp marks a line, after the time since start where that is shown
-/// (`common/log.cpp`: `%d.%02d.%03d.%03d ` and then `I `, `W `, `E ` or `D `).
-fn llama_cpp_mark(text: &str) -> Option<char> {
-    let mut words = text.splitn(3, ' ');
-    let first = words.next()?;
-    let is_time = first.contains('.') && first.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let mark = if is_time { words.next()? } else { first };
-    words.next()?;
-    ["I", "W", "E", "D"].contains(&mark).then(|| mark.chars().next()).flatten()
+/// The letter by which llama.cpp marks a line, after the time since start where that is shown, and the rest of the line
+/// (`common/log.cpp`: `%d.%02d.%03d.%03d ` and then `I `, `W `, `E ` or `D `). Without a mark the rest is all.
+pub(crate) fn llama_cpp_mark(text: &str) -> (Option<&str>, &str) {
+    let is_time = |word: &str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let after_time = text.split_once(' ').filter(|(first, _)| is_time(first)).map_or(text, |(_, rest)| rest);
+    match after_time.split_once(' ') {
+        Some((mark @ ("I" | "W" | "E" | "D"), rest)) => (Some(mark), rest),
+        _ => (None, text),
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ struct Known {
 }
 
 /// Memory first: see [`ended`]. In order: the first entry that any line matches wins, as later ones are consequences of earlier ones.
-const KNOWN: [Known; 8] = [
+const KNOWN: [Known; 9] = [
     Known {
         // ggml-cuda.cu, ggml-vulkan.cpp, llama-kv-cache.cpp, llama-model.cpp
         words: &[
@@ -71,6 +71,17 @@ const KNOWN: [Known; 8] = [
         hint: "Install the library, or take a build of the engine made for this system.",
     },
     Known {
+        // llama-context.cpp: `K cache type q8_0 with block size 32 does not divide n_embd_head_k=16`
+        words: &[
+            "does not divide n_embd_head",
+            "requires flash_attn",
+            "requires flash attention",
+            "failed to create context",
+        ],
+        what: "it could not make the KV cache",
+        hint: "Choose another KV cache type; f16 works with every model.",
+    },
+    Known {
         words: &["failed to load model", "error loading model", "failed to open gguf"],
         what: "it could not load the model",
         hint: "The log says more.",
@@ -90,7 +101,8 @@ pub(crate) fn ended<'a>(name: &str, exit: Exit, ready: bool, newest: impl Iterat
     // come from a conversation that it logged.
     let known = if ready { &KNOWN[..1] } else { &KNOWN[..] };
     for known in known {
-        let line = lines.iter().find(|(_, lower)| known.words.iter().any(|word| lower.contains(word)));
+        // The oldest that matches: the first to complain names the cause.
+        let line = lines.iter().rev().find(|(_, lower)| known.words.iter().any(|word| lower.contains(word)));
         if let Some((text, _)) = line {
             let message = format!("{name} {when} ({how}): {}. It said: {}", known.what, shown(text));
             return Reason { message, hint: known.hint.to_owned() };
@@ -135,7 +147,7 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
 /// A log line inside a sentence.
 fn shown(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 240;
-    let text = text.trim();
+    let text = crate::log::llama_cpp_mark(text).1.trim();
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((cut, _)) => format!("{}\u{2026}", &text[..cut]),
         None => text.to_owned(),
@@ -192,9 +204,16 @@ mod tests {
             ("gguf_init_from_file_ptr: invalid magic characters: 'abcd', expected 'GGUF'", "not a GGUF file"),
             ("error loading model architecture: unknown model architecture: 'x'", "this model's architecture"),
             ("llama-server: error while loading shared libraries: libcudart.so.12: cannot open", "library"),
+            (
+                "llama_init_from_model: K cache type q8_0 with block size 32 does not divide n_embd_head_k=16",
+                "KV cache",
+            ),
             ("llama_model_load: error loading model: something new", "could not load the model"),
         ] {
-            let message = reason(EXIT_1, false, &["build info", line, "exiting due to model loading error"]).message;
+            let marked = format!("0.00.003.095 E {line}");
+            let log = ["build info", &marked, "0.00.003.205 E srv  init: exiting due to model loading error"];
+            let message = reason(EXIT_1, false, &log).message;
+            assert!(!message.contains("0.00.003"), "{message}");
             assert!(message.contains(want) && message.contains(line), "{message}");
         }
     }

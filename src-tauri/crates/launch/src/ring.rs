@@ -12,16 +12,16 @@ pub const LOG_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Lines in order of their numbers.
 #[derive(Debug, Default)]
-pub struct Ring {
+pub(crate) struct Ring {
     lines: VecDeque<LogLine>,
     bytes: usize,
     /// Lines that never arrived, as the newest line knew it.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Ring {
     /// Adds the newest line.
-    pub fn push(&mut self, line: LogLine) {
+    pub(crate) fn push(&mut self, line: LogLine) {
         self.bytes += line.text.len();
         self.lines.push_back(line);
         while self.lines.len() > LOG_LINES_MAX || self.bytes > LOG_BYTES_MAX {
@@ -31,14 +31,13 @@ impl Ring {
     }
 
     /// Kept lines numbered `from_seq` or above, the oldest first, `max` at most.
-    #[must_use]
-    pub fn from(&self, from_seq: u64, max: usize) -> Vec<LogLine> {
+    pub(crate) fn from(&self, from_seq: u64, max: usize) -> Vec<LogLine> {
         let start = self.lines.partition_point(|line| line.seq < from_seq);
         self.lines.iter().skip(start).take(max).cloned().collect()
     }
 
     /// The newest lines, the newest first.
-    pub fn newest(&self) -> impl Iterator<Item = &LogLine> {
+    pub(crate) fn newest(&self) -> impl Iterator<Item = &LogLine> {
         self.lines.iter().rev()
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn open(library: Option<&Path>) -> Result<&'static Nvml, SourceError>
             }
         }
     }
-    let message = "NVIDIA's management library (libnvidia-ml.so.1) was not found. It comes with the NVIDIA driver.";
+    let message = "The NVML library (libnvidia-ml.so.1) could not be loaded. It comes with the NVIDIA driver.";
     looked_for.extend(told_of_kernel());
     Err(SourceError::Absent { message: message.to_owned(), looked_for })
 }

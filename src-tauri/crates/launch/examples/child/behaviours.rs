@@ -1,5 +1,4 @@
-//! Engines that behave badly, and one that behaves well: what the launcher is tested against.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "engines print")]
+//! What the child can do; each is a function.
 
 use std::env::{args, args_os};
 use std::ffi::OsString;
@@ -17,7 +16,8 @@ fn number(index: usize) -> u64 {
     args().nth(index).and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("argument {index} must be a number"))
 }
 
-fn main() -> ExitCode {
+/// Behaves as the first argument says.
+pub(crate) fn behave() -> ExitCode {
     match args().nth(1).as_deref() {
         Some("http_ready") => http_ready(number(2), Duration::from_millis(number(3))),
         Some("flood") => flood(number(2), number(3)),
