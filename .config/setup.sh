@@ -17,7 +17,7 @@ toolchains() {
 }
 
 run_packages=(build-essential pkg-config curl libwebkit2gtk-4.1-dev)
-test_packages=(xvfb webkit2gtk-driver dbus dbus-x11 xdotool imagemagick fonts-noto-core python3 python3-venv procps)
+test_packages=(xvfb webkit2gtk-driver dbus imagemagick fonts-noto-core python3 python3-venv python3-xlib)
 
 # Chromium is a Debian package; on Ubuntu the package of that name only points to a snap, which has no headless use in
 # containers, so a browser that is already there is taken.

@@ -1,12 +1,12 @@
 // The built program in a real window: its own X server, bus, home and process namespace, driven through WebDriver.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { processes, until, type Process } from "../support/processes";
-import { desktop, freshUser, scratch } from "../support/places";
+import { artefact, desktop, freshUser, scratch } from "../support/places";
 
 const ELEMENT = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -56,7 +56,7 @@ export class Desk {
     ];
     const child = spawn(program ?? "", rest, {
       detached: true,
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", openSync(artefact("desk.log"), "a")],
       env: freshUser(home, {
         XDG_RUNTIME_DIR: join(home, "run"),
         GDK_BACKEND: "x11",

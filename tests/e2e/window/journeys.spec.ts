@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { expect, test } from "@playwright/test";
 
+import { hang, machine } from "../support/nvml";
 import { artefact, malformed, model, nvmlLibrary, scratch } from "../support/places";
 import { running, until } from "../support/processes";
 import { Desk, type DeskOptions } from "./desk";
@@ -110,15 +111,14 @@ test("without a driver the window says what was looked for and offers simulated 
 
 test("a driver that hangs in one call for 10 s: that GPU says timed out with its age, and recovers", async () => {
   const script = join(scratch(), "nvml.json");
-  const cards = (hang_ms: number): string => JSON.stringify(nvmlScript(hang_ms));
-  writeFileSync(script, cards(0));
+  writeFileSync(script, JSON.stringify(machine()));
   const env = { DUALGPUOPT_NVML_LIBRARY: nvmlLibrary(), DUALGPUOPT_TEST_NVML: script, DUALGPUOPT_POLL_INTERVAL: "0.5" };
   await at({ env }, async (desk) => {
     const card = (index: number): string => `${by("gpu-card")}[data-gpu-index="${index}"]`;
     const state = (index: number): Promise<string | null> => desk.attribute(card(index), "data-state");
     await desk.see(card(1));
     await until("both cards live", 15, async () => (await state(0)) === "live" && (await state(1)) === "live");
-    writeFileSync(script, cards(10_000));
+    writeFileSync(script, JSON.stringify(machine([hang(1, 10_000)])));
     await until("GPU 1 timed out", 15, async () => (await state(1)) === "timed_out");
     await desk.reads(card(1), /timed out.*\d+ s/is);
     expect(await state(0)).toBe("live");
@@ -155,39 +155,13 @@ test("closing the window ends the engine and then the program", async () => {
     await desk.click(by("start"));
     await desk.reads(by("session-state"), /Ready/, 60);
     const { pid } = desk.app();
-    spawnSync("xdotool", ["search", "--name", "^DualGPUOptimizer$", "windowclose"], {
+    const closer = join(import.meta.dirname, "close_window.py");
+    const asked = spawnSync("/usr/bin/python3", [closer, "DualGPUOptimizer"], {
       env: { ...process.env, DISPLAY: desk.display },
+      encoding: "utf8",
     });
+    expect(asked.stderr + String(asked.status)).toBe("0");
     await until("no engine process", 30, () => running(path).length === 0);
     await until("the program's end", 30, () => !running("dualgpuopt-desktop").some((process) => process.pid === pid));
   });
 });
-
-/** Two cards; a call about the second blocks for `hang_ms`. */
-function nvmlScript(hang_ms: number): unknown {
-  const gib = 2 ** 30;
-  const card = (index: number, name: string, total: number): unknown => ({
-    uuid: `GPU-0000000${index}-0000-4000-8000-000000000000`,
-    name,
-    pci_bus_id: `00000000:0${index + 1}:00.0`,
-    memory: { total, reserved: 300 * 2 ** 20, used: 1.5 * gib, free: total - 1.5 * gib - 300 * 2 ** 20 },
-    utilization: [42, 17],
-    temperature_c: 61,
-    power_mw: 210_500,
-    power_limit_mw: 350_000,
-    fans_percent: [55],
-    clocks_mhz: { graphics: 1695, sm: 1695, memory: 9501, video: 1500 },
-    performance_state: 2,
-    event_reasons: 4,
-    compute_capability: [8, 6],
-  });
-  const card1 = "GPU-00000001-0000-4000-8000-000000000000";
-  const stuck = { call: "nvmlDeviceGetUtilizationRates", card: card1, hang_ms, once: true };
-  return {
-    driver_version: "570.133.07",
-    nvml_version: "12.570.133.07",
-    cuda_version: 12080,
-    cards: [card(0, "NVIDIA GeForce RTX 3090", 24 * gib), card(1, "NVIDIA GeForce RTX 3060", 12 * gib)],
-    faults: hang_ms > 0 ? [stuck] : [],
-  };
-}
