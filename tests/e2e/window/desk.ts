@@ -123,6 +123,11 @@ export class Desk {
     await this.ask("POST", `/element/${element}/value`, { text });
   }
 
+  /** Presses keys with the focus on an element; `\uE014` is the right arrow (WebDriver's key codes). */
+  async keys(css: string, text: string): Promise<void> {
+    await this.ask("POST", `/element/${await this.see(css)}/value`, { text });
+  }
+
   /** The text of an element, whitespace folded; WebKit's own rendered text leaves out what it takes for clipped. */
   async text(css: string): Promise<string> {
     const text = await this.ask<string>("GET", `/element/${await this.see(css)}/property/textContent`);

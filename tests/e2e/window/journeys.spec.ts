@@ -70,9 +70,15 @@ test("open a model, see the plan, apply, start, get an answer, stop", async () =
 test("a 70B model falls on two cards, and the context follows the keyboard", async () => {
   await at({ args: ["--mock"] }, async (desk) => {
     await open(desk, model("llama-3.3-70b-q4_k_m.gguf"));
-    await desk.reads(by("plan-verdict"), /Fits|Does not fit/);
-    await desk.picture(artefact("window-optimizer-70b.png"));
+    await desk.reads(by("plan-verdict"), /Does not fit/);
+    await desk.picture(artefact("window-does-not-fit.png"));
+    await desk.click(by("plan-fix"));
+    await desk.reads(by("plan-verdict"), /^Fits/);
+    await desk.reads(by("plan-command"), /-ctk q8_0/);
     expect(await desk.text(by("plan-command"))).toMatch(/--tensor-split \d+,\d+/);
+    await desk.keys('[role=slider][aria-label="Context"]', "\uE014");
+    await desk.reads(by("plan-command"), /-c 16640/);
+    await desk.picture(artefact("window-optimizer-70b.png"));
   });
 });
 

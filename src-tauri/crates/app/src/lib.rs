@@ -23,7 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::plan::{Plan, PlanRequest};
 use dualgpuopt_core::settings::Environment;
-use dualgpuopt_gpu::{Clock as _, PATIENCE_MIN, Sampler, SamplerChoice, SamplerConfig, SimSource, SourceError, SystemClock};
+use dualgpuopt_gpu::{
+    Clock as _, PATIENCE_MIN, Sampler, SamplerChoice, SamplerConfig, SimSource, SourceError, SystemClock,
+};
 use dualgpuopt_launch::{LaunchEvent, Launcher};
 use dualgpuopt_model::{ModelCache, Probe};
 use dualgpuopt_store::{Settings, SettingsFile};
@@ -31,6 +33,7 @@ use tokio::sync::broadcast;
 
 use crate::api::{AppEvent, EngineView, SourceChoice};
 pub use crate::hidden::run_hidden_entry;
+use crate::planning::InUse;
 pub use crate::planning::RESERVE_DEFAULT;
 use crate::telemetry::Telemetry;
 
@@ -90,6 +93,7 @@ struct Inner {
     // Plain data behind std mutexes, held for a few microseconds and never across an await: the writers are threads
     // (the sampler) as well as tasks, so one owner task with a channel would only add a hop to every read.
     telemetry: Mutex<Telemetry>,
+    in_use: Mutex<InUse>,
     settings: Mutex<(Option<SettingsFile>, Settings)>,
     engine: Mutex<EngineView>,
     sampler: Mutex<Option<Sampler>>,
@@ -134,6 +138,7 @@ impl App {
         let app = Self {
             inner: Arc::new(Inner {
                 telemetry: Mutex::new(Telemetry::new(deps.source.clone(), deps.environment.poll_interval)),
+                in_use: Mutex::default(),
                 settings: Mutex::new((file, settings)),
                 engine: Mutex::new(engine),
                 sampler: Mutex::new(None),

@@ -1,7 +1,9 @@
 //! From what the user wants to a question for the planner: the machine as it is now becomes budgets.
 
+use std::collections::BTreeMap;
+
 use dualgpuopt_core::error::{AppError, Code};
-use dualgpuopt_core::gpu::{Frame, GpuFacts, Machine, Metric};
+use dualgpuopt_core::gpu::{Frame, GpuFacts, GpuId, Machine, Metric};
 use dualgpuopt_core::plan::{DeviceBudget, PlanRequest};
 use dualgpuopt_core::units::Bytes;
 
@@ -10,6 +12,24 @@ use crate::api::PlanAsk;
 /// Kept free on a GPU that the user said nothing about: room for a desktop's windows to grow.
 pub const RESERVE_DEFAULT: Bytes = Bytes::mib(512);
 
+/// How far memory in use must fall before a plan counts on it: less is the coming and going of desktops.
+const FALL_MIN: Bytes = Bytes::mib(256);
+
+/// Memory that others hold on each GPU, as plans reckon with it: the most that was seen, until it has fallen clearly. So a
+/// slider compares like with like, and a fix that was offered still fits when it is taken.
+#[derive(Debug, Default)]
+pub(crate) struct InUse(BTreeMap<GpuId, Bytes>);
+
+impl InUse {
+    fn settle(&mut self, gpu: &GpuId, now: Bytes) -> Bytes {
+        let kept = self.0.entry(gpu.clone()).or_insert(now);
+        if now > *kept || now + FALL_MIN < *kept {
+            *kept = now;
+        }
+        *kept
+    }
+}
+
 /// A question for the planner, and doubts about the machine that belong beside the answer.
 pub(crate) struct Question {
     pub(crate) request: PlanRequest,
@@ -17,7 +37,12 @@ pub(crate) struct Question {
 }
 
 /// Turns an ask into a question.
-pub(crate) fn question(ask: &PlanAsk, machine: &Machine, frame: Option<&Frame>) -> Result<Question, AppError> {
+pub(crate) fn question(
+    ask: &PlanAsk,
+    machine: &Machine,
+    frame: Option<&Frame>,
+    in_use: &mut InUse,
+) -> Result<Question, AppError> {
     if let Some(unknown) = ask.gpus.iter().find(|choice| machine.gpus.iter().all(|gpu| gpu.id != choice.gpu)) {
         return Err(AppError::new(Code::BadRequest, format!("There is no GPU {} on this machine.", unknown.gpu))
             .hint("Plan again with the GPUs that are there now."));
@@ -30,7 +55,7 @@ pub(crate) fn question(ask: &PlanAsk, machine: &Machine, frame: Option<&Frame>) 
             continue;
         }
         let reserve = choice.map_or(RESERVE_DEFAULT, |choice| choice.reserve);
-        match budget(gpu, frame, reserve, &mut doubts) {
+        match budget(gpu, frame, reserve, in_use, &mut doubts) {
             Some(device) => devices.push(device),
             None => doubts.push(format!("GPU {} is left out: the driver does not tell its memory.", gpu.index)),
         }
@@ -52,12 +77,18 @@ pub(crate) fn question(ask: &PlanAsk, machine: &Machine, frame: Option<&Frame>) 
     })
 }
 
-fn budget(gpu: &GpuFacts, frame: Option<&Frame>, reserve: Bytes, doubts: &mut Vec<String>) -> Option<DeviceBudget> {
+fn budget(
+    gpu: &GpuFacts,
+    frame: Option<&Frame>,
+    reserve: Bytes,
+    in_use: &mut InUse,
+    doubts: &mut Vec<String>,
+) -> Option<DeviceBudget> {
     let sample = frame.and_then(|frame| frame.gpus.iter().find(|sample| sample.gpu == gpu.id));
     let now = |metric| sample.and_then(|sample| sample.get(metric).value()).map(whole);
     let total = gpu.memory_total.or_else(|| now(Metric::MemoryTotal))?;
     let others = if let Some(free) = now(Metric::MemoryFree) {
-        total.saturating_sub(free)
+        in_use.settle(&gpu.id, total.saturating_sub(free))
     } else {
         let why = sample.and_then(|s| s.get(Metric::MemoryFree).why()).map_or("no sample yet", |why| why.words());
         doubts.push(format!("GPU {}: memory in use is unknown ({why}) and counted as none.", gpu.index));
@@ -74,16 +105,18 @@ fn budget(gpu: &GpuFacts, frame: Option<&Frame>, reserve: Bytes, doubts: &mut Ve
     })
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..2^63; byte counts are whole")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0..2^63; byte counts are whole"
+)]
 fn whole(bytes: f64) -> Bytes {
     Bytes(bytes.clamp(0.0, 9.0e18) as u64)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use dualgpuopt_core::gpu::{GpuId, GpuSample, SourceKind};
+    use dualgpuopt_core::gpu::{GpuSample, SourceKind};
     use dualgpuopt_core::plan::{CacheType, ContextWish};
     use dualgpuopt_core::reading::{Reading, Why};
     use dualgpuopt_core::time::Stamp;
@@ -137,7 +170,7 @@ mod tests {
             ],
             problems: vec![],
         };
-        let question = question(&ask(vec![]), &machine(2), Some(&frame)).expect("two GPUs");
+        let question = question(&ask(vec![]), &machine(2), Some(&frame), &mut InUse::default()).expect("two GPUs");
         assert_eq!(question.request.devices[0].others, Bytes::gib(2));
         assert_eq!(question.request.devices[0].capability, Some(860));
         assert_eq!(question.request.devices[1].others, Bytes::ZERO);
@@ -147,12 +180,20 @@ mod tests {
     #[test]
     fn unused_unknown_and_no_gpus() {
         let off = |id: &str| GpuChoice { gpu: GpuId(id.into()), used: false, reserve: Bytes::ZERO };
-        let one = question(&ask(vec![off("GPU-0")]), &machine(2), None).expect("one is left");
+        let one = question(&ask(vec![off("GPU-0")]), &machine(2), None, &mut InUse::default()).expect("one is left");
         assert_eq!(one.request.devices.len(), 1);
         assert_eq!(one.request.devices[0].index, 1);
-        let none = question(&ask(vec![off("GPU-0"), off("GPU-1")]), &machine(2), None);
+        let none = question(&ask(vec![off("GPU-0"), off("GPU-1")]), &machine(2), None, &mut InUse::default());
         assert_eq!(none.err().map(|e| e.code), Some(Code::NoGpus));
-        let unknown = question(&ask(vec![off("GPU-9")]), &machine(2), None);
+        let unknown = question(&ask(vec![off("GPU-9")]), &machine(2), None, &mut InUse::default());
         assert_eq!(unknown.err().map(|e| e.code), Some(Code::BadRequest));
+    }
+
+    #[test]
+    fn memory_in_use_rises_at_once_and_falls_when_it_is_clear() {
+        let gpu = GpuId("GPU-0".into());
+        let mut in_use = InUse::default();
+        let seen = [1000, 1200, 1100, 950, 900, 940].map(|mib| in_use.settle(&gpu, Bytes::mib(mib)));
+        assert_eq!(seen, [1000, 1200, 1200, 1200, 900, 940].map(Bytes::mib));
     }
 }

@@ -6,7 +6,7 @@ use dualgpuopt_app::api::PlanView;
 use dualgpuopt_core::gpu::{Frame, GpuSample, Machine, Metric, SourceKind, throttle_words};
 use dualgpuopt_core::plan::{DevicePlan, Fix, Verdict};
 use dualgpuopt_core::reading::Reading;
-use dualgpuopt_core::units::{Bytes, GIB};
+use dualgpuopt_core::units::{Bytes, GIB, thousands};
 
 /// One line per GPU under a heading.
 pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
@@ -17,7 +17,11 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
         let cuda = machine.cuda_version.as_deref().unwrap_or("unknown");
         let _ = writeln!(text, "Driver {driver}, CUDA {cuda}");
     }
-    let _ = write!(text, "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  {}", "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan", "Clocks held by");
+    let _ = write!(
+        text,
+        "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  Clocks held by",
+        "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan"
+    );
     for facts in &machine.gpus {
         let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) else { continue };
         let _ = write!(text, "\n{:<3} {:<28} ", facts.index, short_name(&facts.name));
@@ -101,14 +105,14 @@ pub(crate) fn plan(view: &PlanView) -> String {
     let _ = writeln!(
         text,
         "Context {} tokens; at most {} fit here, trained for {}.\n",
-        thousands(plan.context),
-        thousands(plan.context_limit),
-        thousands(plan.context_trained)
+        thousands(plan.context.into()),
+        thousands(plan.context_limit.into()),
+        thousands(plan.context_trained.into())
     );
     let _ = writeln!(
         text,
-        "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  {}",
-        "GiB", "Weights", "KV", "Compute", "Driver", "Others", "Keep free", "Free", "Layers"
+        "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  Layers",
+        "GiB", "Weights", "KV", "Compute", "Driver", "Others", "Keep free", "Free"
     );
     for device in &plan.devices {
         text.push_str(&device_line(device));
@@ -134,7 +138,8 @@ pub(crate) fn plan(view: &PlanView) -> String {
 
 fn device_line(device: &DevicePlan) -> String {
     let memory = &device.memory;
-    let left = if memory.short > Bytes::ZERO { format!("-{}", short_gib(memory.short)) } else { short_gib(memory.free) };
+    let left =
+        if memory.short > Bytes::ZERO { format!("-{}", short_gib(memory.short)) } else { short_gib(memory.free) };
     let layers = match (device.layer_end - device.layer_begin, device.has_output) {
         (0, true) => "output".to_owned(),
         (0, false) => "none".to_owned(),
@@ -166,7 +171,12 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
                 let _ = match fix {
                     Fix::Context { tokens } => write!(text, "\n  Fits with --ctx-size {tokens}"),
                     Fix::Cache { cache, tokens } => {
-                        write!(text, "\n  Fits with --cache-type {} up to {} tokens", cache.flag(), thousands(*tokens))
+                        write!(
+                            text,
+                            "\n  Fits with --cache-type {} up to {} tokens",
+                            cache.flag(),
+                            thousands(u64::from(*tokens))
+                        )
                     }
                 };
             }
@@ -177,26 +187,4 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
 
 fn short_gib(bytes: Bytes) -> String {
     format!("{:.2}", bytes.as_gib())
-}
-
-fn thousands(number: u32) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_parted_by_commas() {
-        assert_eq!([0, 999, 1000, 131_072, 10_485_760].map(thousands), ["0", "999", "1,000", "131,072", "10,485,760"]);
-    }
 }

@@ -81,6 +81,20 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A count as people read it: digits in groups of three, parted by commas.
+#[must_use]
+pub fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +104,11 @@ mod tests {
         assert_eq!(Bytes::gib(24).to_string(), "24.00 GiB");
         assert_eq!(Bytes::mib(512).to_string(), "512.0 MiB");
         assert_eq!(Bytes(4_294_967_296 + 1_073_741_824 / 2).to_string(), "4.50 GiB");
+    }
+
+    #[test]
+    fn thousands_are_parted_by_commas() {
+        let read = [0, 999, 1000, 131_072, 10_485_760].map(thousands);
+        assert_eq!(read, ["0", "999", "1,000", "131,072", "10,485,760"]);
     }
 }

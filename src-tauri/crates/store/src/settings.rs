@@ -153,7 +153,9 @@ fn read(path: &Path) -> Read {
         version: u32,
     }
     match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Read::Missing,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Read::Missing;
+        }
         Err(error) => return Read::Broken(error.to_string()),
         Ok(meta) if meta.len() > FILE_BYTES_MAX => return Read::Broken(format!("{} bytes are too many", meta.len())),
         Ok(_) => {}
@@ -173,6 +175,7 @@ fn read(path: &Path) -> Read {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write the broken files themselves")]
 mod tests {
     use super::*;
 
@@ -200,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_kept_aside_and_the_backup_is_used() {
-        for broken in [&b""[..], b"\0\0\0\0\0\0\0\0", b"{\"version\":1,", b"\xEF\xBB\xBF{}", b"[]", b"{\"version\":1}"] {
+        for broken in [&b""[..], b"\0\0\0\0\0\0\0\0", b"{\"version\":1,", b"\xEF\xBB\xBF{}", b"[]", b"{\"version\":1}"]
+        {
             let dir = dir();
             let (file, mut settings, _) = SettingsFile::open(dir.path(), 1);
             settings.engine = Some("first".into());

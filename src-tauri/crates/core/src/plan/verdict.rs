@@ -2,7 +2,7 @@
 
 use crate::plan::request::DRIVER_CONTEXT;
 use crate::plan::{CacheLimit, CacheType, ContextWish, DevicePlan, Fix, PlanRequest, Verdict};
-use crate::units::Bytes;
+use crate::units::{Bytes, thousands};
 
 /// What is known of the alternatives when the verdict is spoken.
 pub(super) struct Alternatives<'a> {
@@ -49,9 +49,9 @@ fn reason(device: &DevicePlan, context: u32) -> String {
         parts.iter().filter(|(bytes, _)| *bytes > Bytes::ZERO).map(|(bytes, what)| format!("{what} {bytes}")).collect();
     let (last, rest) = told.split_last().expect("the driver always takes memory on a used GPU");
     format!(
-        "At {context} tokens GPU {} ({}) lacks {}: {} and {last} exceed its {}.",
+        "At {} tokens GPU {} lacks {}: {} and {last} exceed its {}.",
+        thousands(context.into()),
         device.index,
-        device.name,
         m.short,
         rest.join(", "),
         device.total,
@@ -99,15 +99,24 @@ pub(super) fn notes(request: &PlanRequest, devices: &[DevicePlan], context: u32,
     if let ContextWish::Tokens(asked) = request.context
         && asked != context
     {
-        notes.push(format!("llama.cpp rounds {asked} tokens of context up to {context}."));
+        notes.push(format!(
+            "llama.cpp rounds {} tokens of context up to {}.",
+            thousands(asked.into()),
+            thousands(context.into())
+        ));
     }
     let per_request = context / request.parallel.max(1);
     if request.parallel > 1 {
-        notes.push(format!("Each of the {} parallel requests has {per_request} tokens of context.", request.parallel));
+        notes.push(format!(
+            "Each of the {} parallel requests has {} tokens of context.",
+            request.parallel,
+            thousands(per_request.into())
+        ));
     }
     if per_request > trained {
         notes.push(format!(
-            "The model was trained for {trained} tokens; beyond that its answers get worse unless its position encoding is scaled."
+            "The model was trained for {} tokens; beyond that its answers get worse unless its position encoding is scaled.",
+            thousands(trained.into())
         ));
     }
     if request.cache_v.is_quantised() {

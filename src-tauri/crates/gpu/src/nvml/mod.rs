@@ -191,7 +191,9 @@ impl Source for NvmlSource {
         let gpus = self.cards.iter_mut().map(|card| sample(card, at, late_ms)).collect();
         problems.extend(self.unread.iter().cloned());
         let silent = self.cards.iter().filter(|card| card.asked.is_some());
-        problems.extend(silent.map(|card| format!("{} ({}) does not answer in time.", card.facts.name, card.facts.id)));
+        problems.extend(
+            silent.map(|card| format!("GPU {} ({}) does not answer in time.", card.facts.index, card.facts.name)),
+        );
         Frame { seq: self.seq, at, gpus, problems }
     }
 }

@@ -116,7 +116,7 @@ mod tests {
         else {
             panic!("no such file");
         };
-        assert!(message.contains("was not found"), "{message}");
+        assert!(message.contains("could not be loaded"), "{message}");
         assert_eq!(
             looked_for[0],
             "/nowhere/libnvidia-ml.so.1: cannot open shared object file: No such file or directory"

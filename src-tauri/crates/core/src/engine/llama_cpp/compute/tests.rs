@@ -149,7 +149,7 @@ proptest! {
         let mut settled = settle(&model, &flags).expect("the engine takes the flags");
         (settled.context, settled.context_per_stream) = (context, context);
         (settled.micro_batch, settled.parallel, settled.copies) = (ub, slots, copies);
-        let sane = slots >= 1 && slots <= 256 && (1..=4).contains(&copies) && context <= 1 << 32 && ub <= 1 << 24;
+        let sane = (1..=256).contains(&slots) && (1..=4).contains(&copies) && context <= 1 << 32 && ub <= 1 << 24;
         prop_assert_eq!(buffers(&model, &flags, &settled).is_ok(), sane);
     }
 }
