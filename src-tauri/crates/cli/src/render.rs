@@ -20,7 +20,7 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
     let _ = write!(
         text,
         "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  Clocks held by",
-        "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan"
+        "GPU", "Name", "Memory", "Load", "Heat", "Power", "Fan"
     );
     for facts in &machine.gpus {
         let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) else { continue };

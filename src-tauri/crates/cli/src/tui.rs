@@ -132,7 +132,7 @@ fn gpu(canvas: &mut Canvas<'_>, area: Rect, facts: &GpuFacts, sample: &GpuSample
     memory(canvas, bar, colour, sample);
     let words = [
         ("load", figure(sample, Metric::GpuUtilization, "%")),
-        ("core", figure(sample, Metric::Temperature, "°C")),
+        ("temperature", figure(sample, Metric::Temperature, "°C")),
         ("power", figure(sample, Metric::Power, "W")),
         ("limit", figure(sample, Metric::PowerLimit, "W")),
         ("fan", figure(sample, Metric::Fan, "%")),
@@ -192,4 +192,48 @@ fn pairs(words: &[(&str, String)]) -> Line<'static> {
 
 fn dim() -> Style {
     Style::new().fg(Color::DarkGray)
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use serde_json::json;
+
+    use super::*;
+
+    fn drawn(health: serde_json::Value) -> String {
+        let gpu = |index: u32, name: &str| json!({ "id": format!("GPU-{index}"), "index": index, "name": name });
+        let figures = json!({
+            "memory_used_bytes": { "value": 12_884_901_888_u64 }, "memory_total_bytes": { "value": 25_769_803_776_u64 },
+            "gpu_utilization_percent": { "value": 97 }, "temperature_c": { "value": 64 }, "power_w": { "value": 247.4 },
+            "power_limit_w": { "value": 350 }, "fan_percent": { "missing": "not_supported" },
+            "throttle_reasons_mask": { "value": 4 },
+        });
+        let now = json!({
+            "version": "0.0.0", "choice": { "kind": "nvml" }, "health": health, "interval_ms": 1000, "sessions": [],
+            "engine": { "set_by_user": false }, "recent_models": [],
+            "machine": { "source": "nvml", "gpus": [gpu(0, "RTX 3090"), gpu(1, "RTX 3060")] },
+            "frame": { "seq": 1, "at": { "mono_ms": 20_000, "wall_ms": 0 }, "problems": [], "gpus": [
+                { "gpu": "GPU-0", "metrics": figures },
+                { "gpu": "GPU-1", "metrics": { "power_w": { "missing": "timed_out" } },
+                  "answered_at": { "mono_ms": 8_000, "wall_ms": 0 } },
+            ] },
+        });
+        let now: Overview = serde_json::from_value(now).expect("an overview");
+        let mut terminal = Terminal::new(TestBackend::new(92, 13)).expect("a terminal of cells");
+        terminal.draw(|canvas| draw(canvas, &now)).expect("cells can be written");
+        terminal.backend().to_string()
+    }
+
+    #[test]
+    fn a_card_that_answers_and_one_that_does_not() {
+        insta::assert_snapshot!(drawn(json!({ "state": "live" })));
+    }
+
+    #[test]
+    fn no_driver_says_what_was_looked_for() {
+        let health = json!({ "state": "absent", "message": "No NVML here.", "looked_for": ["libnvidia-ml.so.1: no"] });
+        insta::assert_snapshot!(drawn(health));
+    }
 }
