@@ -11,7 +11,7 @@ PYTHON := .cache/venv/bin/python
 MODELS := .cache/models
 UI_SOURCES := $(shell find ui -type f -not -path 'ui/dist/*' 2>/dev/null)
 
-.PHONY: help run test unit e2e lint fmt bench coverage release build setup setup-test bindings clean
+.PHONY: help run test unit e2e lint fmt bench coverage release bindings pictures setup setup-test build build-tests clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ release: setup ui/dist/index.html ## Optimised programs in target/release
 bindings: ui/dist/index.html ## Write ui/src/ipc/bindings.ts anew from the Rust types
 	UPDATE=1 cargo test --package dualgpuopt-tests --test it -- bindings
 
+pictures: setup-test build-tests ## Take the README's pictures of the real window anew
+	npx playwright test --config tests/e2e/playwright.config.ts --project pictures
+
 setup: ## Install what building and running need
 	@.config/setup.sh run
 
@@ -55,7 +58,6 @@ setup-test: ## Install what the tests need as well
 build: ui/dist/index.html
 	cargo build --package dualgpuopt-cli --package dualgpuopt-desktop
 
-.PHONY: build-tests
 build-tests: ui/dist/index.html $(MODELS)/tiny.gguf
 	cargo build --workspace --all-targets
 

@@ -23,5 +23,6 @@ export default defineConfig({
   projects: [
     { name: "browser", testDir: "browser" },
     { name: "window", testDir: "window" },
+    { name: "pictures", testDir: "pictures" },
   ],
 });
