@@ -34,8 +34,8 @@ lint: node_modules/.package-lock.json ui/dist/index.html ## Formatting, clippy, 
 fmt: ## Format the Rust sources
 	cargo fmt --all
 
-bench: ui/dist/index.html build-tests ## Benchmarks of reading and planning
-	cargo bench -p dualgpuopt-tests
+bench: setup-test $(MODELS)/tiny.gguf ## Benchmarks of reading and planning
+	cargo bench -p dualgpuopt-bench
 
 coverage: build-tests ## Line coverage of the core (needs cargo-llvm-cov)
 	cargo llvm-cov --package dualgpuopt-core --package dualgpuopt-model --summary-only

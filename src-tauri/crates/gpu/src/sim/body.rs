@@ -36,9 +36,12 @@ pub(super) struct Body {
     memory_idle_mib: f64,
     pub(super) receive_mb_per_s: f64,
     pub(super) send_mb_per_s: f64,
-    /// Whether the load would draw more than the limit.
+    /// Whether the power limit holds the clocks down: the load wants more, and the board draws as much as it may.
     pub(super) capped: bool,
 }
+
+/// Share of the power limit from which the board counts as drawing all that it may.
+const AT_LIMIT: f64 = 0.97;
 
 impl Body {
     /// A card that has idled for long. The first one drives the display.
@@ -86,10 +89,10 @@ impl Body {
         };
         self.gpu_percent = gpu;
         self.memory_percent = memory;
-        self.capped = draw > 1.0;
         self.receive_mb_per_s = random.between(traffic.0, traffic.1);
         self.send_mb_per_s = random.between(traffic.0, traffic.1) * 0.7;
         follow(&mut self.power_w, card.power_limit_w * draw.min(1.0), POWER_S, step_s);
+        self.capped = draw > 1.0 && self.power_w > AT_LIMIT * card.power_limit_w;
         let settled_c = AMBIENT_C + FULL_RISE_C * self.power_w / card.power_limit_w;
         follow(&mut self.temperature_c, settled_c, THERMAL_S, step_s);
         follow(&mut self.fan_percent, fan_curve(self.temperature_c), FAN_S, step_s);
