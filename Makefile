@@ -5,13 +5,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# One thing after the other: what is built needs what is installed before it, and cargo uses all cores by itself.
+.NOTPARALLEL:
 
 BIN := target/debug
-PYTHON := .cache/venv/bin/python
+PREFIX ?= $(HOME)/.local
+VENV := .cache/venv
+PYTHON := $(VENV)/bin/python
 MODELS := .cache/models
 UI_SOURCES := $(shell find ui -type f -not -path 'ui/dist/*' 2>/dev/null)
 
-.PHONY: help run test unit e2e lint fmt bench coverage release bindings pictures setup setup-test build build-tests clean
+.PHONY: help run test unit e2e lint fmt bench coverage release install bindings pictures setup setup-test build build-tests clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,13 +26,13 @@ run: setup build ## Install what is missing, build, and open the window (or the 
 test: setup-test build-tests ## Install what is missing and run every suite
 	node tests/run.mjs
 
-unit: node_modules/.package-lock.json ui/dist/index.html ## Rust tests and page tests only
+unit: setup-test build-tests ## Rust tests and page tests only
 	node tests/run.mjs rust ui-unit
 
 e2e: setup-test build-tests ## Browser and window tests only
 	node tests/run.mjs browser window
 
-lint: node_modules/.package-lock.json ui/dist/index.html ## Formatting, clippy, svelte-check, eslint
+lint: setup-test ui/dist/index.html ## Formatting, clippy, svelte-check, eslint
 	node tests/run.mjs fmt clippy ui-check ui-lint
 
 fmt: ## Format the Rust sources
@@ -42,6 +46,9 @@ coverage: build-tests ## Line coverage of the core (needs cargo-llvm-cov)
 
 release: setup ui/dist/index.html ## Optimised programs in target/release
 	cargo build --release --package dualgpuopt-cli --package dualgpuopt-desktop
+
+install: release ## Put the optimised programs in PREFIX/bin (~/.local/bin)
+	install -D -t $(PREFIX)/bin target/release/dualgpuopt target/release/dualgpuopt-desktop
 
 bindings: ui/dist/index.html ## Write ui/src/ipc/bindings.ts anew from the Rust types
 	UPDATE=1 cargo test --package dualgpuopt-tests --test it -- bindings
@@ -69,12 +76,13 @@ ui/dist/index.html: node_modules/.package-lock.json vite.config.ts $(UI_SOURCES)
 	npm run --silent build
 	@touch $@
 
-$(PYTHON): tests/engine/requirements.txt
-	python3 -m venv .cache/venv
+# A stamp of its own: the interpreter in a virtual environment is a link to the system's.
+$(VENV)/.ready: tests/engine/requirements.txt
+	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(MODELS)/tiny.gguf: tests/fixtures/make_models.py $(PYTHON)
+$(MODELS)/tiny.gguf: tests/fixtures/make_models.py $(VENV)/.ready
 	$(PYTHON) tests/fixtures/make_models.py $(MODELS)
 	@touch $@
 

@@ -4,6 +4,8 @@
 set -eu -o pipefail
 
 node_min=20.19.0
+rust_min=1.95.0
+python_min=3.11
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
@@ -12,16 +14,30 @@ toolchains() {
   command -v node >/dev/null || fail "node is missing. Install Node.js $node_min or newer (https://nodejs.org), then run this again."
   command -v npm >/dev/null || fail "npm is missing. It comes with Node.js (https://nodejs.org); some systems pack it apart."
   local have; have=$(node --version); have=${have#v}
-  [ "$(printf '%s\n%s\n' "$node_min" "$have" | sort -V | head -n 1)" = "$node_min" ] ||
-    fail "Node.js $have is too old: $node_min or newer is needed (https://nodejs.org)."
+  at_least "$node_min" "$have" || fail "Node.js $have is too old: $node_min or newer is needed (https://nodejs.org)."
+  have=$(rustc --version | cut -d ' ' -f 2)
+  at_least "$rust_min" "$have" || fail "Rust $have is too old: $rust_min or newer is needed; 'rustup update' brings it."
 }
+
+# What the tests need of the toolchains beyond building.
+test_toolchains() {
+  local tool
+  for tool in clippy fmt; do
+    cargo "$tool" --version >/dev/null 2>&1 || fail "cargo $tool is missing; 'rustup component add clippy rustfmt' brings it."
+  done
+  local have; have=$(python3 -c 'import platform; print(platform.python_version())')
+  at_least "$python_min" "$have" || fail "Python $have is too old for the tests: $python_min or newer is needed."
+}
+
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 run_packages=(build-essential pkg-config curl libwebkit2gtk-4.1-dev)
 test_packages=(xvfb webkit2gtk-driver dbus imagemagick fonts-noto-core python3 python3-venv python3-xlib)
 
-# Chromium is a Debian package; on Ubuntu the package of that name only points to a snap, which has no headless use in
-# containers, so a browser that is already there is taken.
-browser_missing() { ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; }
+# Chromium is a Debian package; on Ubuntu the package of that name is only a pointer to a snap, so there a browser must be
+# brought by hand. The same places as in tests/e2e/playwright.config.ts.
+browser_missing() { ! [ -x /usr/bin/chromium ] && ! [ -x /usr/bin/google-chrome ] && ! [ -x /snap/bin/chromium ]; }
+on_ubuntu() { grep -qx 'ID=ubuntu' /etc/os-release 2>/dev/null; }
 
 apt_missing() {
   local package
@@ -41,7 +57,10 @@ system_packages() {
   local wanted=("${run_packages[@]}")
   if [ "$1" = test ]; then
     wanted+=("${test_packages[@]}")
-    if browser_missing; then wanted+=(chromium); fi
+    if browser_missing; then
+      if on_ubuntu; then fail "the tests need a browser: install Chromium ('snap install chromium') or Google Chrome, then run this again."; fi
+      wanted+=(chromium)
+    fi
   fi
   if ! command -v apt-get >/dev/null; then
     printf 'setup: this is no Debian or Ubuntu. Make sure that the equivalents of these are installed:\n  %s\n' "${wanted[*]}" >&2
@@ -55,6 +74,7 @@ system_packages() {
 }
 
 case "${1-}" in
-  run | test) system_packages "$1"; toolchains ;;
+  run) system_packages run; toolchains ;;
+  test) system_packages test; toolchains; test_toolchains ;;
   *) fail "usage: setup.sh run|test" ;;
 esac

@@ -48,6 +48,15 @@ const SUITES = [
   { name: "window", what: "built program in a real window", argv: e2e("window"), count: playwright, minutes: 10 },
 ];
 
+/** The suite that runs now; it has a process group of its own, so an interrupt must be passed on. */
+let current;
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => {
+    if (current !== undefined) process.kill(-current, "SIGKILL");
+    process.exit(130);
+  });
+}
+
 /** Runs a suite to its end; resolves with what it printed, whether it succeeded, and its seconds. */
 function run(suite) {
   return new Promise((resolve) => {
@@ -60,6 +69,7 @@ function run(suite) {
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
+    current = child.pid;
     const killer = later(() => {
       log.write(`\nstopped after ${suite.minutes} minutes\n`);
       process.kill(-child.pid, "SIGKILL");
@@ -69,6 +79,7 @@ function run(suite) {
     child.on("error", (error) => log.write(`${error.message}\n`));
     child.on("close", (code) => {
       clearTimeout(killer);
+      current = undefined;
       log.end(() => resolve({ text: readFileSync(path, "utf8"), ok: code === 0, seconds: (Date.now() - began) / 1000 }));
     });
   });

@@ -5,18 +5,18 @@
 mod bindings;
 mod commands;
 mod events;
+mod leaving;
 mod notify;
 mod view_state;
 mod webkit;
 mod window;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use dualgpuopt_app::api::SourceChoice;
-use dualgpuopt_app::{App, Deps, environment};
-use tauri::{AppHandle, Manager as _, RunEvent};
+use dualgpuopt_app::{App, Deps, display, environment};
+use tauri::AppHandle;
 use tauri_specta::Event as _;
 
 pub use bindings::export;
@@ -33,17 +33,14 @@ struct Args {
     verbose: bool,
 }
 
-/// Set once every process of ours has ended and the program may exit.
-static ENDED: AtomicBool = AtomicBool::new(false);
-
 /// Opens the window and runs until it is closed.
 #[must_use]
 pub fn run() -> ExitCode {
     let args = Args::parse();
     let level = if args.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
-    if !environment::has_display() {
-        tracing::error!("There is no display to open a window on. `dualgpuopt` shows the terminal dashboard.");
+    if !display::can_open() {
+        tracing::error!("No display answers, so no window can be opened. `dualgpuopt` shows the terminal dashboard.");
         return ExitCode::FAILURE;
     }
     webkit::work_around_nvidia();
@@ -61,13 +58,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let source = match &args.mock {
-        Some(cards) => {
-            let cards: Vec<String> = cards.iter().filter(|card| !card.is_empty()).cloned().collect();
-            SourceChoice::Simulated { cards }
-        }
-        None => SourceChoice::from_environment(&environment),
-    };
+    let source = SourceChoice::from_flag(args.mock.as_deref(), &environment);
     let deps = Deps {
         program: std::env::current_exe()?,
         config_dir: dualgpuopt_store::paths::config_dir(),
@@ -90,7 +81,7 @@ fn start(args: &Args) -> anyhow::Result<()> {
             Ok(())
         })
         .build(tauri::generate_context!())?;
-    built.run(on_run_event);
+    built.run(leaving::on_run_event);
     Ok(())
 }
 
@@ -102,20 +93,5 @@ async fn pass_on(host: AppHandle, app: App) {
         if let Err(error) = events::AppEventMessage(event).emit(&host) {
             tracing::warn!("An event did not reach the page: {error}.");
         }
-    }
-}
-
-/// Keeps the program alive after the last window until every engine has ended.
-fn on_run_event(host: &AppHandle, event: RunEvent) {
-    if let RunEvent::ExitRequested { api, .. } = event
-        && !ENDED.load(Ordering::SeqCst)
-    {
-        api.prevent_exit();
-        let host = host.clone();
-        tauri::async_runtime::spawn(async move {
-            host.state::<App>().inner().clone().shut_down().await;
-            ENDED.store(true, Ordering::SeqCst);
-            host.exit(0);
-        });
     }
 }

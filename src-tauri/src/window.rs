@@ -2,6 +2,7 @@
 
 use tauri::{AppHandle, Manager as _, Url, WebviewUrl, WebviewWindowBuilder, WindowEvent};
 
+use crate::leaving;
 use crate::view_state::{self, Place};
 
 /// Size of a first start, and the smallest that the layout is drawn for, in logical pixels.
@@ -24,10 +25,17 @@ pub(crate) fn open(host: &AppHandle) -> tauri::Result<()> {
     let window = builder.build()?;
     let watched = window.clone();
     window.on_window_event(move |event| {
-        if let WindowEvent::CloseRequested { .. } = event {
+        if let WindowEvent::CloseRequested { api, .. } = event {
             match Place::of(&watched) {
                 Ok(place) => view_state::remember(watched.app_handle(), place),
                 Err(error) => tracing::warn!("The window's place is not kept: {error}."),
+            }
+            if leaving::begin(watched.app_handle()) {
+                // The page shows each engine stopping, with the time left.
+                api.prevent_close();
+                if let Err(error) = watched.set_title("DualGPUOptimizer, stopping engines") {
+                    tracing::warn!("The window's title stays: {error}.");
+                }
             }
         }
     });

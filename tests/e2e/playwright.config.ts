@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 
 import { defineConfig } from "@playwright/test";
 
-const browsers = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const browsers = ["/usr/bin/chromium", "/usr/bin/google-chrome", "/snap/bin/chromium"];
 
 export default defineConfig({
   outputDir: "../../artifacts/e2e",

@@ -1,7 +1,8 @@
 //! The command line on real input: what it prints, and how it ends.
 
 use std::fs;
-use std::process::Command;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 
 use dualgpuopt_test_support::cli::dualgpuopt;
 use dualgpuopt_test_support::nvml::Described;
@@ -141,6 +142,51 @@ fn bad_environment_values_are_named_and_ignored() {
     let status = dualgpuopt(["status", "--mock"]).env("DUALGPUOPT_POLL_INTERVAL", "soon").run();
     assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.stderr.contains("DUALGPUOPT_POLL_INTERVAL=soon is ignored"), "{}", status.stderr);
+}
+
+#[test]
+fn without_a_display_the_dashboard_opens_in_the_terminal() {
+    // `script` gives it a terminal; a display that is named but dead is no display.
+    for (name, value) in [("COLUMNS", "100"), ("DISPLAY", ":64999")] {
+        let program = places::built("dualgpuopt");
+        let command = format!("stty rows 30 cols 100; {} --mock", program.display());
+        // A dashboard that never draws must not hold the whole suite.
+        let mut dashboard = Command::new("timeout")
+            .args(["30", "script", "-qfec", &command, "/dev/null"])
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
+            .env(name, value)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script runs");
+        let (mut screen, mut keys) = (dashboard.stdout.take().expect("piped"), dashboard.stdin.take().expect("piped"));
+        let mut seen = Vec::new();
+        let mut part = [0; 4096];
+        // Blank cells are skipped over, so words that stand together on the screen come apart.
+        while !String::from_utf8_lossy(&seen).contains("3090") {
+            let count = screen.read(&mut part).expect("the screen can be read");
+            assert!(count > 0, "it ended after {} bytes", seen.len());
+            seen.extend_from_slice(&part[..count]);
+        }
+        keys.write_all(b"q").expect("a key can be pressed");
+        let mut rest = Vec::new();
+        screen.read_to_end(&mut rest).expect("the screen can be read");
+        assert!(dashboard.wait().expect("script ends").success());
+    }
+}
+
+#[test]
+fn without_a_terminal_it_is_one_sample() {
+    let ended = dualgpuopt(["--mock"]).run();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("RTX 3090") && ended.stderr.contains("--watch"), "{ended:?}");
+}
+
+#[test]
+fn mock_alone_gives_as_many_cards_as_the_environment_wants() {
+    let status = dualgpuopt(["status", "--mock", "--json"]).env("DUALGPUOPT_GPU_COUNT", "4").run();
+    assert_eq!(status.json()["gpus"].as_array().map(Vec::len), Some(4));
 }
 
 #[test]

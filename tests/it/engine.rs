@@ -75,5 +75,5 @@ fn an_engine_that_is_not_there_ends_with_5_and_says_so() {
     let args = ["run".as_ref(), model.as_os_str(), "--mock".as_ref(), "--engine".as_ref(), "/nonexistent/x".as_ref()];
     let run = dualgpuopt(args).run();
     assert_eq!(run.code, Some(5), "{run:?}");
-    assert!(run.stderr.contains("/nonexistent/x") && run.stderr.contains("no such file"), "{}", run.stderr);
+    assert!(run.stderr.contains("/nonexistent/x cannot be found"), "{}", run.stderr);
 }

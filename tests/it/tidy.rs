@@ -117,13 +117,24 @@ fn one_place_each_makes_processes_speaks_nvml_and_reads_the_environment() {
     for path in holding(crates, &["rs"], "nvml_wrapper") {
         assert!(path.starts_with("src-tauri/crates/gpu/src/nvml/"), "{path}");
     }
+    let of_product = |words: &[&str]| -> BTreeSet<String> {
+        let all = words.iter().flat_map(|word| holding(crates, &["rs"], word));
+        all.filter(|path| !path.contains("/tests/") && !path.contains("/examples/")).collect()
+    };
+    // Besides the one place: WebKit's own switch, and the environment that a warden hands on whole.
+    let environment = of_product(&["env::var(", "env::var_os(", "env::vars(", "env::vars_os("]);
     assert_eq!(
-        holding(crates, &["rs"], "std::env::var(")
-            .into_iter()
-            .filter(|path| !path.contains("/tests/"))
-            .collect::<Vec<_>>(),
-        ["src-tauri/crates/app/src/environment.rs"]
+        environment.iter().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "src-tauri/crates/app/src/environment.rs",
+            "src-tauri/crates/launch/src/warden/engine.rs",
+            "src-tauri/src/webkit.rs",
+        ]
     );
+    let writing = ["fs::write(", "File::create(", "OpenOptions", "fs::rename(", "fs::copy(", "fs::remove", "persist("];
+    for path in of_product(&writing) {
+        assert!(path.starts_with("src-tauri/crates/store/src/"), "{path} writes files");
+    }
 }
 
 #[test]
@@ -155,9 +166,17 @@ fn every_command_is_used_by_the_page() {
         .map(|(name, _)| name)
         .collect();
     assert!(commands.len() >= 10, "{commands:?}");
-    let port = fs::read_to_string(root().join("ui/src/ipc/http.ts")).expect("the page's way to the backend");
+    let page: String = ["ui/src/state", "ui/src/features", "ui/src/shell"]
+        .into_iter()
+        .flat_map(|folder| sources(folder, &["ts", "svelte"]))
+        .filter(|(path, _)| !path.to_string_lossy().contains(".test."))
+        .map(|(_, text)| text)
+        .collect();
     for command in commands {
-        assert!(port.contains(&format!("\"{command}\"")), "{command} is never called by the page");
+        let mut words = command.split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        let name = words.fold(first, |name, word| format!("{name}{}{}", word[..1].to_uppercase(), &word[1..]));
+        assert!(page.contains(&format!("backend.{name}(")), "{name} is never called by the page");
     }
 }
 

@@ -1,8 +1,9 @@
 //! The built command line, run as a fresh user.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::places;
@@ -83,39 +84,42 @@ impl Cli {
         Finished { code: status.code(), stdout: text(stdout), stderr: text(stderr), took: began.elapsed() }
     }
 
-    /// Starts without waiting; stdout is read line by line, stderr is dropped.
+    /// Starts without waiting.
     pub fn start(mut self) -> Running {
         let mut child =
             self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the built program starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped"));
-        let mut err = BufReader::new(child.stderr.take().expect("piped"));
-        let (said, progress) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while matches!(err.read_line(&mut line), Ok(1..)) {
-                if said.send(std::mem::take(&mut line)).is_err() {
-                    return;
-                }
-            }
-        });
+        let lines = read_lines(child.stdout.take().expect("piped"));
+        let progress = read_lines(child.stderr.take().expect("piped"));
         Running { _home: self.home, child, lines, progress }
     }
+}
+
+/// Lines of a pipe as they come, read by a thread of their own so that waiting for one can have a deadline.
+fn read_lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (said, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let Ok(line) = line else { return };
+            if said.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 /// A command that goes on. Dropping it kills it.
 pub struct Running {
     _home: tempfile::TempDir,
     pub child: Child,
-    lines: BufReader<ChildStdout>,
-    progress: std::sync::mpsc::Receiver<String>,
+    lines: Receiver<String>,
+    progress: Receiver<String>,
 }
 
 impl Running {
     /// The next line of stdout.
     pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("the output is UTF-8");
-        line
+        self.lines.recv_timeout(LIMIT).expect("a line comes in time")
     }
 
     /// Waits for a line of stderr that holds `part`.
@@ -126,7 +130,10 @@ impl Running {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.progress.recv_timeout(left) {
                 Ok(line) if line.contains(part) => return line,
-                Ok(line) => all.push_str(&line),
+                Ok(line) => {
+                    all.push_str(&line);
+                    all.push('\n');
+                }
                 Err(error) => panic!("never said {part:?} ({error}): {all}"),
             }
         }

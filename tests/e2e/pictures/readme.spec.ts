@@ -1,5 +1,5 @@
 // Takes the README's pictures of the real window: `make pictures`.
-import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
@@ -14,9 +14,8 @@ const picture = (name: string): string => join(root, ".github/pictures", name);
 test("the README's pictures", async () => {
   test.setTimeout(180_000);
   // Paths that say nothing of the machine that the pictures are taken on.
-  const shown = "/tmp/home";
-  rmSync(shown, { recursive: true, force: true });
-  mkdirSync(join(shown, "models"), { recursive: true });
+  const shown = mkdtempSync("/tmp/home-");
+  mkdirSync(join(shown, "models"));
   const place = (from: string, name: string): string => {
     symlinkSync(from, join(shown, name));
     return join(shown, name);

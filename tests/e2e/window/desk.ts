@@ -68,6 +68,16 @@ export class Desk {
         ...env,
       }),
     });
+    try {
+      return await Desk.seated(child, port, home, args);
+    } catch (error) {
+      await Desk.clear(child, home);
+      throw error;
+    }
+  }
+
+  /** Waits for the X server and the driver, and opens the program. */
+  private static async seated(child: ChildProcess, port: number, home: string, args: string[]): Promise<Desk> {
     let said = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => (said += text));
     const display = (await until("the X server", 20, () => /display (:\d+)/.exec(said)))[1] ?? "";
@@ -85,9 +95,14 @@ export class Desk {
 
   /** Ends everything on the desk. */
   async close(): Promise<void> {
-    if (this.child.pid !== undefined && this.child.exitCode === null) process.kill(-this.child.pid, "SIGKILL");
-    await until("the desk's end", 10, () => this.child.exitCode !== null || this.child.signalCode !== null);
-    rmSync(this.home, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    await Desk.clear(this.child, this.home);
+  }
+
+  private static async clear(child: ChildProcess, home: string): Promise<void> {
+    const ended = (): boolean => child.exitCode !== null || child.signalCode !== null;
+    if (child.pid !== undefined && !ended()) process.kill(-child.pid, "SIGKILL");
+    await until("the desk's end", 10, ended);
+    rmSync(home, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 
   /** The desktop program's own process: the one that is no sampler and no warden. */

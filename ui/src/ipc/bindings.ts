@@ -480,7 +480,7 @@ export type Overview = {
 	engine: EngineView,
 	/**  All sessions, oldest first. */
 	sessions: SessionView[],
-	/**  Models opened before, newest first, at most [`RECENT_MODELS_MAX`]. */
+	/**  Models opened before, newest first, a dozen at most. */
 	recent_models: RecentModel[],
 };
 

@@ -52,14 +52,15 @@ pub enum SourceChoice {
 }
 
 impl SourceChoice {
-    /// The choice that the environment makes: simulated cards where it asks for them, else the driver.
+    /// The choice that a host's `--mock` (absent, alone, or with cards) and the environment make together: the cards
+    /// named, else as many as the environment wants, else the driver.
     #[must_use]
-    pub fn from_environment(environment: &Environment) -> Self {
-        if environment.mock_gpu {
-            let count = environment.gpu_count.map_or(0, |count| count as usize);
-            Self::Simulated { cards: vec!["3090".to_owned(); count] }
-        } else {
-            Self::Nvml
+    pub fn from_flag(mock: Option<&[String]>, environment: &Environment) -> Self {
+        let named: Vec<String> = mock.unwrap_or_default().iter().filter(|card| !card.is_empty()).cloned().collect();
+        match environment.gpu_count.map(usize::try_from) {
+            _ if mock.is_none() && !environment.mock_gpu => Self::Nvml,
+            Some(Ok(count)) if named.is_empty() => Self::Simulated { cards: vec!["3090".to_owned(); count] },
+            _ => Self::Simulated { cards: named },
         }
     }
 }
@@ -83,12 +84,9 @@ pub struct Overview {
     pub engine: EngineView,
     /// All sessions, oldest first.
     pub sessions: Vec<SessionView>,
-    /// Models opened before, newest first, at most [`RECENT_MODELS_MAX`].
+    /// Models opened before, newest first, a dozen at most.
     pub recent_models: Vec<RecentModel>,
 }
-
-/// Most models remembered.
-pub const RECENT_MODELS_MAX: usize = 12;
 
 /// A model that was opened before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
@@ -252,4 +250,24 @@ pub struct SourceView {
     pub health: SourceHealth,
     /// The machine, once described.
     pub machine: Option<Machine>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_cards_come_before_the_environments_count() {
+        let four = Environment { gpu_count: Some(4), ..Environment::default() };
+        let cards =
+            |mock: Option<&[String]>, environment: &Environment| match SourceChoice::from_flag(mock, environment) {
+                SourceChoice::Nvml => None,
+                SourceChoice::Simulated { cards } => Some(cards.len()),
+            };
+        assert_eq!(cards(None, &four), None);
+        assert_eq!(cards(None, &Environment { mock_gpu: true, ..four.clone() }), Some(4));
+        assert_eq!(cards(Some(&[String::new()]), &four), Some(4));
+        assert_eq!(cards(Some(&[String::new()]), &Environment::default()), Some(0));
+        assert_eq!(cards(Some(&["4090".into(), "3060".into()]), &four), Some(2));
+    }
 }

@@ -33,7 +33,9 @@ impl App {
     /// None today; the signature is the registry's.
     pub async fn overview(&self) -> Result<Overview, AppError> {
         let sessions = self.inner.launcher.list();
-        let recent_models = lock(&self.inner.settings).1.recent_models.iter().map(models::recent).collect();
+        let recent = lock(&self.inner.settings).recent_models.clone();
+        // Each is looked for on its disk, which may be slow to answer.
+        let recent_models = blocking(move || recent.iter().map(models::recent).collect()).await?;
         let engine = lock(&self.inner.engine).clone();
         let telemetry = lock(&self.inner.telemetry);
         Ok(Overview {
@@ -49,7 +51,7 @@ impl App {
         })
     }
 
-    /// Chooses where GPU readings come from. Choosing the same again starts it afresh.
+    /// Chooses where GPU readings come from. Choosing the driver again looks for it again where it was given up.
     ///
     /// # Errors
     /// [`Code::BadRequest`] for a card that the simulator does not know.
@@ -74,10 +76,9 @@ impl App {
     pub async fn open_model(&self, path: String) -> Result<ModelView, AppError> {
         let probe = self.probe(path).await?;
         let view = models::view(&probe);
-        let mut settings = lock(&self.inner.settings);
-        let (file, kept) = &mut *settings;
-        kept.remember(models::remembered(&view));
-        if let Some(Err(error)) = file.as_ref().map(|file| file.save(kept)) {
+        let (app, file) = (self.clone(), models::remembered(&view));
+        let kept = blocking(move || app.change_settings(|settings| settings.remember(file.clone()))).await?;
+        if let Err(error) = kept {
             tracing::warn!("{error}");
         }
         Ok(view)
@@ -99,18 +100,18 @@ impl App {
     /// [`Code::Store`] when the choice could not be kept; it still holds until the program ends.
     pub async fn set_engine(&self, path: Option<String>) -> Result<EngineView, AppError> {
         let path = path.map(|path| path.trim().to_owned()).filter(|path| !path.is_empty());
-        let view = engine::find(path.as_deref(), &environment::path_dirs());
-        *lock(&self.inner.engine) = view.clone();
-        self.tell(AppEvent::Engine(view.clone()));
-        if view.problem.is_none() || path.is_none() {
-            let mut settings = lock(&self.inner.settings);
-            let (file, kept) = &mut *settings;
-            kept.engine = path;
-            if let Some(Err(error)) = file.as_ref().map(|file| file.save(kept)) {
-                return Err(AppError::new(Code::Store, error.to_string()).caused_by(&error));
+        let app = self.clone();
+        blocking(move || {
+            let view = engine::find(path.as_deref(), &environment::path_dirs());
+            *lock(&app.inner.engine) = view.clone();
+            app.tell(AppEvent::Engine(view.clone()));
+            if view.problem.is_none() || path.is_none() {
+                app.change_settings(|settings| settings.engine.clone_from(&path))
+                    .map_err(|error| AppError::new(Code::Store, error.to_string()).caused_by(&error))?;
             }
-        }
-        Ok(view)
+            Ok(view)
+        })
+        .await?
     }
 
     /// Plans once more against the machine as it is now, and starts the engine.
@@ -170,7 +171,8 @@ impl App {
     /// # Errors
     /// [`Code::NoSession`].
     pub async fn session_log(&self, session: SessionId, from_seq: u64, max: u32) -> Result<LogBatch, AppError> {
-        self.inner.launcher.log(session, from_seq, max.min(LOG_LINES_MAX) as usize).map_err(|_| no_session(session))
+        let max = usize::try_from(max.min(LOG_LINES_MAX)).unwrap_or(usize::MAX);
+        self.inner.launcher.log(session, from_seq, max).map_err(|_| no_session(session))
     }
 
     async fn probe(&self, path: String) -> Result<Arc<Probe>, AppError> {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use dualgpuopt_launch::check_program;
+
 use crate::api::EngineView;
 
 /// Program name looked for on `PATH`.
@@ -13,12 +15,10 @@ pub(crate) fn find(set_by_user: Option<&str>, path_dirs: &[PathBuf]) -> EngineVi
         Some(path) => EngineView {
             program: Some(path.to_owned()),
             set_by_user: true,
-            problem: cannot_run(Path::new(path)).map(|why| format!("{path} cannot be used: {why}.")),
+            problem: check_program(path).err().map(|error| error.to_string()),
         },
-        None => match path_dirs.iter().map(|dir| dir.join(PROGRAM)).find(|path| cannot_run(path).is_none()) {
-            Some(path) => {
-                EngineView { program: Some(path.to_string_lossy().into_owned()), set_by_user: false, problem: None }
-            }
+        None => match path_dirs.iter().filter_map(|dir| runnable(&dir.join(PROGRAM))).next() {
+            Some(program) => EngineView { program: Some(program), set_by_user: false, problem: None },
             None => EngineView {
                 program: None,
                 set_by_user: false,
@@ -28,29 +28,10 @@ pub(crate) fn find(set_by_user: Option<&str>, path_dirs: &[PathBuf]) -> EngineVi
     }
 }
 
-/// Why a path is not a program that can be run; `None` when it is one.
-fn cannot_run(path: &Path) -> Option<String> {
-    if !path.is_absolute() {
-        return Some("the path is not absolute".into());
-    }
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("there is no such file".into()),
-        Err(error) => Some(error.to_string()),
-        Ok(meta) if !meta.is_file() => Some("it is not a file".into()),
-        Ok(meta) if !executable(&meta) => Some("it is not marked executable".into()),
-        Ok(_) => None,
-    }
-}
-
-#[cfg(unix)]
-fn executable(meta: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    meta.permissions().mode() & 0o111 != 0
-}
-
-#[cfg(not(unix))]
-fn executable(_meta: &std::fs::Metadata) -> bool {
-    true
+/// The path, where a program lies there that can be run.
+fn runnable(path: &Path) -> Option<String> {
+    let path = path.to_str()?;
+    check_program(path).is_ok().then(|| path.to_owned())
 }
 
 #[cfg(test)]
@@ -61,13 +42,11 @@ mod tests {
     fn a_set_program_is_checked_and_the_reason_given() {
         let missing = find(Some("/nonexistent/llama-server"), &[]);
         assert!(missing.set_by_user);
-        assert_eq!(
-            missing.problem.as_deref(),
-            Some("/nonexistent/llama-server cannot be used: there is no such file.")
-        );
-        assert!(find(Some("llama-server"), &[]).problem.is_some_and(|p| p.contains("not absolute")));
-        assert!(find(Some("/"), &[]).problem.is_some_and(|p| p.contains("not a file")));
-        assert!(find(Some("/etc/passwd"), &[]).problem.is_some_and(|p| p.contains("not marked executable")));
+        let problem = |path| find(Some(path), &[]).problem.unwrap_or_default();
+        assert!(problem("/nonexistent/llama-server").contains("/nonexistent/llama-server cannot be found"));
+        assert!(problem("llama-server").contains("absolute"));
+        assert!(problem("/").contains("not a file"));
+        assert!(problem("/etc/passwd").contains("not executable"));
         assert_eq!(find(Some("/bin/sh"), &[]).problem, None);
     }
 

@@ -8,19 +8,12 @@ pub fn read() -> (Environment, Vec<String>) {
     Environment::read(lookup)
 }
 
-/// Whether this process has a display to open a window on (X11 or Wayland; always on other systems than Unix).
-#[must_use]
-pub fn has_display() -> bool {
-    !cfg!(target_os = "linux")
-        || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(|name| lookup(name).is_some_and(|v| !v.is_empty()))
-}
-
 /// The folders of `PATH`, in order.
 pub(crate) fn path_dirs() -> Vec<std::path::PathBuf> {
     std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-fn lookup(name: &str) -> Option<String> {
+pub(crate) fn lookup(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

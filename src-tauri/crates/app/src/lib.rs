@@ -8,6 +8,7 @@
 
 pub mod api;
 mod commands;
+pub mod display;
 mod engine;
 pub mod environment;
 mod hidden;
@@ -28,13 +29,13 @@ use dualgpuopt_gpu::{
 };
 use dualgpuopt_launch::{LaunchEvent, Launcher};
 use dualgpuopt_model::{ModelCache, Probe};
-use dualgpuopt_store::{Settings, SettingsFile};
+use dualgpuopt_store::{Settings, SettingsFile, StoreError};
 use tokio::sync::broadcast;
 
 use crate::api::{AppEvent, EngineView, SourceChoice};
 pub use crate::hidden::run_hidden_entry;
 use crate::planning::InUse;
-pub use crate::planning::RESERVE_DEFAULT;
+pub use crate::planning::NO_GPUS;
 use crate::telemetry::Telemetry;
 
 /// Events that wait for a listener before it counts as too slow.
@@ -94,7 +95,8 @@ struct Inner {
     // (the sampler) as well as tasks, so one owner task with a channel would only add a hop to every read.
     telemetry: Mutex<Telemetry>,
     in_use: Mutex<InUse>,
-    settings: Mutex<(Option<SettingsFile>, Settings)>,
+    settings_file: Option<SettingsFile>,
+    settings: Mutex<Settings>,
     engine: Mutex<EngineView>,
     sampler: Mutex<Option<Sampler>>,
     launcher: Launcher,
@@ -139,7 +141,8 @@ impl App {
             inner: Arc::new(Inner {
                 telemetry: Mutex::new(Telemetry::new(deps.source.clone(), deps.environment.poll_interval)),
                 in_use: Mutex::default(),
-                settings: Mutex::new((file, settings)),
+                settings_file: file,
+                settings: Mutex::new(settings),
                 engine: Mutex::new(engine),
                 sampler: Mutex::new(None),
                 launcher,
@@ -171,6 +174,35 @@ impl App {
         let _ = self.inner.events.send(event);
     }
 
+    /// Stops every session at once, without the grace; for whoever cannot wait for [`Self::shut_down`].
+    pub fn stop_by_force(&self) {
+        for session in self.inner.launcher.list() {
+            // One that has ended meanwhile needs no stopping.
+            let _ = self.inner.launcher.stop(session.id, true);
+        }
+    }
+
+    /// Engines that have not ended.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.inner.launcher.list().iter().filter(|session| !session.state.ended()).count()
+    }
+
+    /// Changes the settings, here and on disk. Waits for the disk.
+    fn change_settings(&self, change: impl Fn(&mut Settings)) -> Result<(), StoreError> {
+        let kept = self.inner.settings_file.as_ref().map(|file| file.change(&change));
+        match kept {
+            Some(Ok(settings)) => *lock(&self.inner.settings) = settings,
+            // It holds in this run at least.
+            Some(Err(error)) => {
+                change(&mut lock(&self.inner.settings));
+                return Err(error);
+            }
+            None => change(&mut lock(&self.inner.settings)),
+        }
+        Ok(())
+    }
+
     /// Begins to sample from a source, in place of the one before.
     fn sample_from(&self, choice: SourceChoice) -> Result<(), AppError> {
         let environment = &self.inner.deps.environment;
@@ -189,6 +221,13 @@ impl App {
             SimSource::new(cards, 0).map_err(|error| refused(&error))?;
         }
         let mut sampler = lock(&self.inner.sampler);
+        if let Some(same) = sampler.as_ref()
+            && choice == SourceChoice::Nvml
+            && lock(&self.inner.telemetry).choice == choice
+        {
+            same.retry();
+            return Ok(());
+        }
         // The one before must have fallen silent before the telemetry is emptied for the new one.
         drop(sampler.take());
         *lock(&self.inner.telemetry) = Telemetry::new(choice, environment.poll_interval);

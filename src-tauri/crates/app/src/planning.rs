@@ -10,7 +10,7 @@ use dualgpuopt_core::units::Bytes;
 use crate::api::PlanAsk;
 
 /// Kept free on a GPU that the user said nothing about: room for a desktop's windows to grow.
-pub const RESERVE_DEFAULT: Bytes = Bytes::mib(512);
+const RESERVE_DEFAULT: Bytes = Bytes::mib(512);
 
 /// How far memory in use must fall before a plan counts on it: less is the coming and going of desktops.
 const FALL_MIN: Bytes = Bytes::mib(256);
@@ -30,6 +30,9 @@ impl InUse {
     }
 }
 
+/// What is said of a machine without any GPU.
+pub const NO_GPUS: &str = "The NVIDIA driver answers, but lists no GPU.";
+
 /// A question for the planner, and doubts about the machine that belong beside the answer.
 pub(crate) struct Question {
     pub(crate) request: PlanRequest,
@@ -46,6 +49,9 @@ pub(crate) fn question(
     if let Some(unknown) = ask.gpus.iter().find(|choice| machine.gpus.iter().all(|gpu| gpu.id != choice.gpu)) {
         return Err(AppError::new(Code::BadRequest, format!("There is no GPU {} on this machine.", unknown.gpu))
             .hint("Plan again with the GPUs that are there now."));
+    }
+    if machine.gpus.is_empty() {
+        return Err(AppError::new(Code::NoGpus, NO_GPUS).hint("Check nvidia-smi, or use simulated GPUs."));
     }
     let mut doubts = Vec::new();
     let mut devices = Vec::new();

@@ -51,7 +51,7 @@ impl Telemetry {
     }
 
     pub(crate) fn history(&self, query: &HistoryQuery) -> HistoryView {
-        let points = query.points.clamp(POINTS.0, POINTS.1) as usize;
+        let points = usize::try_from(query.points.clamp(POINTS.0, POINTS.1)).unwrap_or(usize::MAX);
         let Some(frame) = &self.frame else {
             return HistoryView { mono_ms: vec![], wall_ms: vec![], series: vec![], last_seq: 0 };
         };

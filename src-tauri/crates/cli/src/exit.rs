@@ -42,6 +42,7 @@ impl Failure {
         match self {
             Self::App(error) => {
                 crate::output::complain(&error.to_string());
+                tracing::debug!("{}", error.detail);
                 ExitCode::from(code(error.code))
             }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,

@@ -16,6 +16,9 @@ use crate::output;
 /// Longest wait for a first answer of the GPUs; the sampler says *timed out* well before.
 const FIRST_FRAME: Duration = Duration::from_secs(20);
 
+/// What always helps where there is no GPU source.
+const USE_MOCK: &str = "Use --mock for simulated GPUs.";
+
 /// Sends warnings, or everything of ours with `verbose`, to stderr.
 pub(crate) fn log_to_stderr(verbose: bool) {
     let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
@@ -33,13 +36,7 @@ impl Host {
     pub(crate) fn start(args: &Args, engine: Option<PathBuf>) -> Result<Self, Failure> {
         let (environment, warnings) = environment::read();
         warnings.iter().for_each(|warning| output::complain(warning));
-        let source = match &args.mock {
-            Some(cards) => {
-                let cards: Vec<String> = cards.iter().filter(|card| !card.is_empty()).cloned().collect();
-                SourceChoice::Simulated { cards }
-            }
-            None => SourceChoice::from_environment(&environment),
-        };
+        let source = SourceChoice::from_flag(args.mock.as_deref(), &environment);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let deps = Deps {
             program: std::env::current_exe()?,
@@ -55,9 +52,21 @@ impl Host {
         Ok(Self { runtime, app })
     }
 
-    /// Ends everything that the app started.
+    /// Ends everything that the app started. Ctrl+C meanwhile ends the grace.
     pub(crate) fn shut_down(self) {
-        self.runtime.block_on(self.app.shut_down());
+        let running = self.app.running();
+        if running > 0 {
+            output::progress(&format!("Stopping {running} engine{}.", if running == 1 { "" } else { "s" }));
+        }
+        self.runtime.block_on(async {
+            let ended = self.app.shut_down();
+            tokio::pin!(ended);
+            tokio::select! {
+                () = &mut ended => return,
+                _ = tokio::signal::ctrl_c() => self.app.stop_by_force(),
+            }
+            ended.await;
+        });
         self.runtime.shutdown_timeout(Duration::from_secs(1));
     }
 }
@@ -87,30 +96,41 @@ pub(crate) async fn first_frame(app: &App) -> Result<(Machine, Frame), AppError>
 }
 
 fn answered(now: Overview) -> Result<Option<(Machine, Frame)>, AppError> {
-    match now.health {
+    lost(&now.health)?;
+    if now.machine.as_ref().is_some_and(|machine| machine.gpus.is_empty()) {
+        return Err(AppError::new(Code::NoGpus, dualgpuopt_app::NO_GPUS).hint(USE_MOCK));
+    }
+    Ok(now.machine.zip(now.frame))
+}
+
+/// An error for a source that will not answer any more.
+fn lost(health: &SourceHealth) -> Result<(), AppError> {
+    match health {
         SourceHealth::Absent { message, looked_for } => {
-            let mut error = AppError::new(Code::NoGpus, message).hint("Use --mock for simulated GPUs.");
+            let mut error = AppError::new(Code::NoGpus, message).hint(USE_MOCK);
             error.detail = looked_for.join("; ");
             Err(error)
         }
-        SourceHealth::Failed { message } => {
-            Err(AppError::new(Code::NoGpus, message).hint("Use --mock for simulated GPUs."))
-        }
-        SourceHealth::Starting | SourceHealth::Live | SourceHealth::Recovering { .. } => Ok(now.machine.zip(now.frame)),
+        SourceHealth::Failed { message } => Err(AppError::new(Code::NoGpus, message).hint(USE_MOCK)),
+        SourceHealth::Starting | SourceHealth::Live | SourceHealth::Recovering { .. } => Ok(()),
     }
 }
 
 /// Waits for the next new frame; `None` when the app is gone.
-pub(crate) async fn next_frame(events: &mut dualgpuopt_app::Listener) -> Option<Frame> {
-    loop {
-        match events.next().await? {
-            AppEvent::Frame(frame) => return Some(frame),
-            AppEvent::Source(_)
-            | AppEvent::Session(_)
+///
+/// # Errors
+/// The source was given up.
+pub(crate) async fn next_frame(events: &mut dualgpuopt_app::Listener) -> Result<Option<Frame>, AppError> {
+    while let Some(event) = events.next().await {
+        match event {
+            AppEvent::Frame(frame) => return Ok(Some(frame)),
+            AppEvent::Source(view) => lost(&view.health)?,
+            AppEvent::Session(_)
             | AppEvent::SessionGone(_)
             | AppEvent::Log(_)
             | AppEvent::Engine(_)
             | AppEvent::Resync => {}
         }
     }
+    Ok(None)
 }

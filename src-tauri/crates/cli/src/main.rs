@@ -37,7 +37,7 @@ fn go(args: &Args) -> Result<ExitCode, Failure> {
         Some(Command::Plan(options)) => plan::run(args, options),
         Some(Command::Run(options)) => run::run(args, options),
         Some(Command::Serve(options)) => serve::run(args, options),
-        None if !args.cli && dualgpuopt_app::environment::has_display() => window::open(args),
+        None if !args.cli && dualgpuopt_app::display::can_open() => window::open(args),
         None => tui::run(args),
     }
 }

@@ -1,8 +1,10 @@
 //! `dualgpuopt plan`: how a model falls on the GPUs.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use dualgpuopt_app::api::{ModelView, PlanAsk, PlanView};
+use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::plan::{ContextWish, Plan, Verdict};
 use serde::Serialize;
 
@@ -42,7 +44,7 @@ pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> 
 /// What the arguments ask for.
 pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failure> {
     Ok(PlanAsk {
-        model: std::path::absolute(&model.model)?.to_string_lossy().into_owned(),
+        model: path_text(&model.model)?,
         context: model.ctx_size.map_or(ContextWish::Largest, ContextWish::Tokens),
         cache_k: model.cache_type.into(),
         cache_v: model.cache_type.into(),
@@ -51,6 +53,15 @@ pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failu
         gpus: Vec::new(),
         split: None,
         port,
+    })
+}
+
+/// A path as absolute text. One that is no UTF-8 could not be passed on unharmed, so it is refused.
+fn path_text(path: &Path) -> Result<String, Failure> {
+    let path = std::path::absolute(path)?;
+    path.into_os_string().into_string().map_err(|path| {
+        let message = format!("The path {} is not UTF-8.", path.to_string_lossy());
+        AppError::new(Code::BadRequest, message).hint("Rename the file, or make a link to it.").into()
     })
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use dualgpuopt_app::api::PlanView;
-use dualgpuopt_core::gpu::{Frame, GpuSample, Machine, Metric, SourceKind, throttle_words};
+use dualgpuopt_core::gpu::{Frame, GpuSample, Machine, Metric, SourceKind, throttle_text};
 use dualgpuopt_core::plan::{DevicePlan, Fix, Verdict};
 use dualgpuopt_core::reading::Reading;
 use dualgpuopt_core::units::{Bytes, GIB, thousands};
@@ -40,7 +40,7 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
             number(sample.get(Metric::Temperature), " °C"),
             power(sample),
             number(sample.get(Metric::Fan), " %"),
-            throttled(sample.get(Metric::ThrottleReasons)),
+            throttle_text(sample.get(Metric::ThrottleReasons)),
         );
     }
     for problem in &frame.problems {
@@ -77,17 +77,6 @@ fn power(sample: &GpuSample) -> String {
     match (sample.get(Metric::Power), sample.get(Metric::PowerLimit)) {
         (Reading::Value(power), Reading::Value(limit)) => format!("{power:.0} / {limit:.0} W"),
         (power, _) => number(power, " W"),
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bit mask below 2^53, never negative")]
-fn throttled(reading: Reading) -> String {
-    match reading {
-        Reading::Value(mask) => {
-            let words = throttle_words(mask as u64);
-            if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
-        }
-        Reading::Missing(why) => why.words().to_owned(),
     }
 }
 
@@ -132,6 +121,9 @@ pub(crate) fn plan(view: &PlanView) -> String {
     if !plan.notes.is_empty() {
         text.push('\n');
     }
+    if matches!(plan.verdict, Verdict::DoesNotFit { .. }) {
+        text.push_str("\nThis command would run out of memory:\n");
+    }
     let _ = write!(text, "\n{}", view.command);
     text
 }
@@ -165,8 +157,8 @@ fn device_line(device: &DevicePlan) -> String {
 pub(crate) fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Fits { spare, tightest } => format!("Fits, {spare} to spare; tightest is GPU {tightest}."),
-        Verdict::DoesNotFit { short, gpu, reason, fixes } => {
-            let mut text = format!("Does not fit, {short} short on GPU {gpu}. {reason}");
+        Verdict::DoesNotFit { reason, fixes, .. } => {
+            let mut text = format!("Does not fit. {reason}");
             for fix in fixes {
                 let _ = match fix {
                     Fix::Context { tokens } => write!(text, "\n  Fits with --ctx-size {tokens}"),

@@ -54,7 +54,13 @@ async fn follow(app: &App, mut events: dualgpuopt_app::Listener, session: &Sessi
                     }
                     if let Some(code) = ended(&view.state) { return Ok(code) }
                 }
-                Some(AppEvent::Resync) => output::progress("Some lines of the log were skipped."),
+                Some(AppEvent::Resync) => {
+                    output::progress("Some lines of the log were skipped.");
+                    // What was missed may have been the end.
+                    let now = app.overview().await?.sessions.into_iter().find(|view| view.id == session.id);
+                    let code = now.map_or(Some(ExitCode::from(exit::FAILED)), |view| ended(&view.state));
+                    if let Some(code) = code { return Ok(code) }
+                }
                 Some(_) => {}
                 None => return Ok(ExitCode::from(exit::FAILED)),
             },

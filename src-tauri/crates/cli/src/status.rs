@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, options: &StatusArgs) -> Result<ExitCode, Failure
             }
             let shown = frame.seq;
             frame = loop {
-                match host::next_frame(&mut events).await {
+                match host::next_frame(&mut events).await? {
                     Some(frame) if frame.seq > shown => break frame,
                     Some(_) => {}
                     None => return Ok(()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dualgpuopt_app::App;
 use dualgpuopt_app::api::{Overview, SourceChoice};
-use dualgpuopt_core::gpu::{Frame, GpuFacts, GpuSample, Metric, SourceHealth, SourceKind, throttle_words};
+use dualgpuopt_core::gpu::{Frame, GpuFacts, GpuSample, Metric, SourceHealth, SourceKind, throttle_text};
 use dualgpuopt_core::reading::Reading;
 use ratatui::Frame as Canvas;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -22,8 +22,12 @@ use crate::{output, status};
 
 /// Longest wait between two looks at the keyboard.
 const KEY_WAIT: Duration = Duration::from_millis(100);
+/// Time between two looks at whether the terminal is still there.
+const TERMINAL_LOOK: Duration = Duration::from_secs(1);
 /// Rows that a GPU takes: border, memory, figures, border.
 const GPU_ROWS: u16 = 5;
+/// What can be done without a GPU source.
+const OFFER: &str = "Press s to go on with simulated GPUs.";
 /// Colours of the GPUs in order: the first four hues of the design's palette.
 const GPU_COLOURS: [Color; 4] = [
     Color::Rgb(0x85, 0x94, 0xF7),
@@ -38,11 +42,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return status::run(args, &StatusArgs { watch: false, json: false });
     }
     let host = Host::start(args, None)?;
+    end_with_the_terminal()?;
     let mut terminal = ratatui::try_init()?;
     let ended = watch(&host, &mut terminal);
     ratatui::restore();
     host.shut_down();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ends the program when its terminal is gone. Crossterm reads a hung-up terminal for ever without returning
+///, so nothing on the drawing thread could notice.
+fn end_with_the_terminal() -> std::io::Result<()> {
+    let wait = || -> () {
+        while std::io::stdin().is_terminal() {
+            std::thread::sleep(TERMINAL_LOOK);
+        }
+        std::process::exit(i32::from(crate::exit::FAILED));
+    };
+    std::thread::Builder::new().name("terminal".to_owned()).spawn(wait).map(drop)
 }
 
 fn watch(host: &Host, terminal: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
@@ -80,13 +97,26 @@ fn draw(canvas: &mut Canvas<'_>, now: &Overview) {
         (SourceHealth::Absent { message, looked_for }, _, _) => {
             let mut lines = vec![Line::from(message.clone()), Line::default()];
             lines.extend(looked_for.iter().map(|line| Line::from(line.clone()).style(dim())));
-            lines.extend([Line::default(), Line::from("Press s to go on with simulated GPUs.")]);
+            lines.extend([Line::default(), Line::from(OFFER)]);
             canvas.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }), body);
         }
+        (SourceHealth::Failed { message }, ..) => {
+            let lines = vec![Line::from(message.clone()), Line::default(), Line::from(OFFER)];
+            canvas.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }), body);
+        }
+        (_, Some(machine), _) if machine.gpus.is_empty() => {
+            let lines = vec![Line::from(dualgpuopt_app::NO_GPUS), Line::default(), Line::from(OFFER)];
+            canvas.render_widget(Paragraph::new(lines), body);
+        }
         (_, Some(machine), Some(frame)) => {
-            let rows = machine.gpus.iter().map(|_| Constraint::Length(GPU_ROWS));
+            let shown = usize::from(body.height.saturating_sub(1) / GPU_ROWS).min(machine.gpus.len());
+            let rows = machine.gpus.iter().take(shown).map(|_| Constraint::Length(GPU_ROWS));
             let areas = Layout::vertical(rows.chain([Constraint::Min(0)])).split(body);
-            for (facts, area) in machine.gpus.iter().zip(areas.iter()) {
+            let hidden = machine.gpus.len() - shown;
+            if hidden > 0 {
+                canvas.render_widget(Line::from(format!("{hidden} more; enlarge the terminal.")), areas[shown]);
+            }
+            for (facts, area) in machine.gpus.iter().zip(areas.iter().take(shown)) {
                 if let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) {
                     gpu(canvas, *area, facts, sample, frame);
                 }
@@ -115,7 +145,8 @@ fn heading(now: &Overview) -> String {
 }
 
 fn gpu(canvas: &mut Canvas<'_>, area: Rect, facts: &GpuFacts, sample: &GpuSample, frame: &Frame) {
-    let colour = GPU_COLOURS[facts.index as usize % GPU_COLOURS.len()];
+    let place = usize::try_from(facts.index).unwrap_or_default();
+    let colour = GPU_COLOURS[place % GPU_COLOURS.len()];
     let title = Line::from(vec![
         Span::styled(format!(" {} ", facts.index), Style::new().bg(colour).fg(Color::Black)),
         Span::raw(format!(" {} ", facts.name)),
@@ -141,7 +172,7 @@ fn gpu(canvas: &mut Canvas<'_>, area: Rect, facts: &GpuFacts, sample: &GpuSample
     let words = [
         ("core clock", figure(sample, Metric::SmClock, "MHz")),
         ("memory clock", figure(sample, Metric::MemoryClock, "MHz")),
-        ("held by", throttled(sample)),
+        ("held by", throttle_text(sample.get(Metric::ThrottleReasons))),
     ];
     canvas.render_widget(pairs(&words), clocks);
 }
@@ -166,17 +197,6 @@ fn memory(canvas: &mut Canvas<'_>, area: Rect, colour: Color, sample: &GpuSample
 fn figure(sample: &GpuSample, metric: Metric, unit: &str) -> String {
     match sample.get(metric) {
         Reading::Value(value) => format!("{value:.0} {unit}"),
-        Reading::Missing(why) => why.words().to_owned(),
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bit mask below 2^53, never negative")]
-fn throttled(sample: &GpuSample) -> String {
-    match sample.get(Metric::ThrottleReasons) {
-        Reading::Value(mask) => {
-            let words = throttle_words(mask as u64);
-            if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
-        }
         Reading::Missing(why) => why.words().to_owned(),
     }
 }

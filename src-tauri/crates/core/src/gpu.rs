@@ -20,9 +20,9 @@ impl fmt::Display for GpuId {
     }
 }
 
-/// Declares the metrics once: variant, wire name (ends in its unit), unit for display.
+/// Declares the metrics once: variant and wire name, which ends in its unit.
 macro_rules! metrics {
-    ($( $(#[$doc:meta])* $variant:ident = $name:literal, $unit:literal; )+) => {
+    ($( $(#[$doc:meta])* $variant:ident = $name:literal; )+) => {
         /// One measured quantity of a GPU. The wire name ends in its unit.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, specta::Type)]
         pub enum Metric { $( $(#[$doc])* #[serde(rename = $name)] $variant, )+ }
@@ -33,50 +33,47 @@ macro_rules! metrics {
             /// The name on the wire and in files.
             #[must_use]
             pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name),+ } }
-            /// The unit for display: `B`, `%`, `°C`, `W`, `MHz`, `KB/s` or empty for a plain number.
-            #[must_use]
-            pub const fn unit(self) -> &'static str { match self { $(Self::$variant => $unit),+ } }
         }
     };
 }
 
 metrics! {
     /// Memory held by processes, without the driver's reserve (NVML memory v2 `used`).
-    MemoryUsed = "memory_used_bytes", "B";
+    MemoryUsed = "memory_used_bytes";
     /// Memory nobody holds.
-    MemoryFree = "memory_free_bytes", "B";
+    MemoryFree = "memory_free_bytes";
     /// All memory of the card.
-    MemoryTotal = "memory_total_bytes", "B";
+    MemoryTotal = "memory_total_bytes";
     /// Memory kept by driver and firmware.
-    MemoryReserved = "memory_reserved_bytes", "B";
+    MemoryReserved = "memory_reserved_bytes";
     /// Share of the last sample period in which some kernel ran.
-    GpuUtilization = "gpu_utilization_percent", "%";
+    GpuUtilization = "gpu_utilization_percent";
     /// Share of the last sample period in which device memory was read or written (bandwidth activity, not fill).
-    MemoryUtilization = "memory_utilization_percent", "%";
+    MemoryUtilization = "memory_utilization_percent";
     /// Core temperature.
-    Temperature = "temperature_c", "°C";
+    Temperature = "temperature_c";
     /// Board power draw.
-    Power = "power_w", "W";
+    Power = "power_w";
     /// Power limit in force.
-    PowerLimit = "power_limit_w", "W";
+    PowerLimit = "power_limit_w";
     /// Intended fan speed, share of maximum; may exceed 100. The largest of all fans.
-    Fan = "fan_percent", "%";
+    Fan = "fan_percent";
     /// Streaming-multiprocessor clock.
-    SmClock = "sm_clock_mhz", "MHz";
+    SmClock = "sm_clock_mhz";
     /// Memory clock.
-    MemoryClock = "memory_clock_mhz", "MHz";
+    MemoryClock = "memory_clock_mhz";
     /// PCIe generation in use now; falls at idle by design.
-    PcieGeneration = "pcie_generation", "";
+    PcieGeneration = "pcie_generation";
     /// PCIe lanes in use now.
-    PcieWidth = "pcie_width_lanes", "";
+    PcieWidth = "pcie_width_lanes";
     /// Bytes received over PCIe.
-    PcieReceive = "pcie_receive_bytes_per_s", "B/s";
+    PcieReceive = "pcie_receive_bytes_per_s";
     /// Bytes sent over PCIe.
-    PcieSend = "pcie_send_bytes_per_s", "B/s";
+    PcieSend = "pcie_send_bytes_per_s";
     /// Performance state, 0 (highest) to 15.
-    PerformanceState = "performance_state", "";
+    PerformanceState = "performance_state";
     /// Clock event reasons as the driver's bit mask; see [`throttle_words`].
-    ThrottleReasons = "throttle_reasons_mask", "";
+    ThrottleReasons = "throttle_reasons_mask";
 }
 
 /// What a clock event mask means, in words; empty when nothing holds the clocks down.
@@ -101,6 +98,19 @@ pub fn throttle_words(mask: u64) -> Vec<&'static str> {
         words.push("other");
     }
     words
+}
+
+/// What holds the clocks down, for a reader of text: the words of [`throttle_words`], `nothing`, or why it is not known.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bit mask below 2^53, never negative")]
+pub fn throttle_text(reading: Reading) -> String {
+    match reading {
+        Reading::Value(mask) => {
+            let words = throttle_words(mask as u64);
+            if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+        }
+        Reading::Missing(why) => why.words().to_owned(),
+    }
 }
 
 /// What does not change while the driver is loaded.

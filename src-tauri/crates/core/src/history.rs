@@ -96,11 +96,6 @@ impl History {
         }
     }
 
-    /// Says that frames come every `interval_ms` from now on.
-    pub fn set_interval_ms(&mut self, interval_ms: u64) {
-        self.interval_ms = interval_ms.max(1);
-    }
-
     /// Bytes held, without the allocator's own share.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -382,20 +377,6 @@ mod tests {
         assert_eq!(breaks, 1);
         let place = values.iter().position(Option::is_none).expect("counted above");
         assert_eq!((values[place - 1], values[place + 1]), (Some(1.0), Some(2.0)));
-    }
-
-    #[test]
-    fn a_slower_stretch_is_not_a_gap() {
-        let mut history = History::new(100);
-        for n in 0..600 {
-            history.push(&frame(n, 1000 + n * 100, &[("a", Some(1.0))]));
-        }
-        history.set_interval_ms(10_000);
-        for n in 0..10 {
-            history.push(&frame(600 + n, 70_000 + n * 10_000, &[("a", Some(2.0))]));
-        }
-        let columns = history.query(stamp(160_000), None, 200, &[Metric::Power]);
-        assert!(power_of(&columns, "a").iter().all(Option::is_some));
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn what_does_not_fit_says_what_is_lacking_and_what_helps() {
       "kind": "does_not_fit",
       "short": 2804801792,
       "gpu": 0,
-      "reason": "At 32,768 tokens GPU 0 lacks 2.61 GiB: weights 19.57 GiB, KV cache 5.12 GiB, compute 552.1 MiB, driver 600.0 MiB, other programs 300.0 MiB and reserve 512.0 MiB exceed its 24.00 GiB.",
+      "reason": "At 32,768 tokens GPU 0 lacks 2.61 GiB: weights 19.57 GiB, KV cache 5.12 GiB, compute 552.1 MiB, driver 600.0 MiB, memory in use 300.0 MiB and reserve 512.0 MiB exceed its 24.00 GiB.",
       "fixes": [
         {
           "kind": "cache",

@@ -18,7 +18,11 @@ pub(crate) fn check(spec: &LaunchSpec, taken: &[u16]) -> Result<(), LaunchError>
     check_port(spec, taken)
 }
 
-fn check_program(program: &str) -> Result<(), LaunchError> {
+/// Whether a program could be started as an engine.
+///
+/// # Errors
+/// What is wrong with it: relative, missing, no file, not executable.
+pub fn check_program(program: &str) -> Result<(), LaunchError> {
     let named = || program.to_owned();
     if program.contains('\0') {
         return Err(LaunchError::BadText { what: "The program's path".into(), why: "it contains a NUL byte" });

@@ -32,6 +32,7 @@ use dualgpuopt_core::command::{LaunchSpec, STOP_GRACE};
 use dualgpuopt_core::session::{LogBatch, SessionId, SessionState, SessionView};
 use tokio::sync::mpsc;
 
+pub use check::check_program;
 pub use error::{LaunchError, SessionError};
 pub use record::LOG_BATCH_LINES_MAX;
 use record::{Record, Writer};

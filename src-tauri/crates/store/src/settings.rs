@@ -127,12 +127,37 @@ impl SettingsFile {
         (Self { path, newer }, settings, told)
     }
 
+    /// Changes the settings on disk: reads them again under a lock, applies `change`, and writes them, so that another
+    /// process of the same user loses nothing. Gives back what is on disk then.
+    ///
+    /// # Errors
+    /// As [`Self::save`]; also when the lock cannot be had.
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) -> Result<Settings, StoreError> {
+        let refused = |source| StoreError::Write { path: self.path.clone(), source };
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(dir).map_err(refused)?;
+        // Freed when it is dropped, and by the system when this process ends.
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("settings.lock"));
+        let lock = lock.map_err(refused)?;
+        lock.lock().map_err(refused)?;
+        let mut settings = match read(&self.path) {
+            Read::Ok(settings) => settings,
+            Read::Newer => return Err(StoreError::Newer { path: self.path.clone() }),
+            Read::Missing => Settings::default(),
+            // It was sound when it was opened; whoever broke it since may still want it.
+            Read::Broken(why) => return Err(refused(io::Error::new(io::ErrorKind::InvalidData, why))),
+        };
+        change(&mut settings);
+        self.save(&settings)?;
+        Ok(settings)
+    }
+
     /// Saves the settings atomically.
     ///
     /// # Errors
     /// [`StoreError::Write`] when the disk refuses, [`StoreError::Newer`] when the file on disk is not ours to replace.
     /// The old file is intact in both cases.
-    pub fn save(&self, settings: &Settings) -> Result<(), StoreError> {
+    fn save(&self, settings: &Settings) -> Result<(), StoreError> {
         if self.newer {
             return Err(StoreError::Newer { path: self.path.clone() });
         }
@@ -217,6 +242,17 @@ mod tests {
             let aside = fs::read(dir.path().join("settings.json.corrupt-99")).expect("the broken file is kept");
             assert_eq!(aside, broken);
         }
+    }
+
+    #[test]
+    fn two_programs_lose_nothing_of_each_other() {
+        let dir = dir();
+        let (first, _, _) = SettingsFile::open(dir.path(), 1);
+        let (second, _, _) = SettingsFile::open(dir.path(), 1);
+        first.change(|settings| settings.engine = Some("/opt/llama-server".into())).expect("changed");
+        let after = second.change(|settings| settings.remember(recent("/m/a.gguf"))).expect("changed");
+        assert_eq!(after.engine.as_deref(), Some("/opt/llama-server"));
+        assert_eq!(SettingsFile::open(dir.path(), 2).1, after);
     }
 
     #[test]

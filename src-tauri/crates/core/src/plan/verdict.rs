@@ -42,7 +42,7 @@ fn reason(device: &DevicePlan, context: u32) -> String {
         (m.kv_cache, "KV cache"),
         (m.compute, "compute"),
         (m.driver_context, "driver"),
-        (m.others, "other programs"),
+        (m.others, "memory in use"),
         (m.reserve, "reserve"),
     ];
     let told: Vec<_> =
