@@ -20,6 +20,21 @@ export function memoryOf({ sample, facts }: GpuLive): MemoryFigures {
   return { used, reserved: valueOf(sample, "memory_reserved_bytes"), total, percent, level: levelOf(percent, MEMORY_THRESHOLDS) };
 }
 
+export interface MemoryPart {
+  key: "used" | "reserved" | "free";
+  label: string;
+  bytes: number;
+}
+
+/** A card's memory by who holds it; null where the use or the total is unknown. A share that is unknown is left out. */
+export function memoryParts({ used, reserved, total }: MemoryFigures): MemoryPart[] | null {
+  if (used === null || total === null) return null;
+  const parts: MemoryPart[] = [{ key: "used", label: "In use", bytes: used }];
+  if (reserved !== null) parts.push({ key: "reserved", label: "Driver", bytes: reserved });
+  parts.push({ key: "free", label: "Free", bytes: Math.max(0, total - used - (reserved ?? 0)) });
+  return parts;
+}
+
 export interface TemperatureFigures {
   value: number | null;
   level: Level;

@@ -28,6 +28,9 @@ export class BackendError extends Error {
   }
 }
 
+/** Whether events arrive. "refused": this page's token is not the product's, or no longer; nothing more is tried. */
+export type Link = "up" | "down" | "refused";
+
 export interface Backend {
   overview(): Promise<Overview>;
   selectSource(choice: SourceChoice): Promise<void>;
@@ -39,10 +42,13 @@ export interface Backend {
   stop(session: SessionId, force: boolean): Promise<void>;
   forget(session: SessionId): Promise<void>;
   sessionLog(session: SessionId, fromSeq: number, max: number): Promise<LogBatch>;
-  /** Calls back with every event from now on; returns the way to stop. */
+  /**
+   * Calls back with every event from now on; returns the way to stop. `resync` comes as soon as events can arrive, at
+   * the start and after each break: an overview that is asked for then misses nothing.
+   */
   subscribe(cb: (event: AppEvent) => void): () => void;
   /** Calls back when the product stops or starts being reachable. */
-  onLink(cb: (up: boolean) => void): () => void;
+  onLink(cb: (link: Link) => void): () => void;
   /** Whether a file dialog exists; in a browser it does not, because the files lie on the other machine. */
   readonly canPick: boolean;
   /** Asks for a model file; null when the user thought better of it. */

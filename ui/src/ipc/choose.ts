@@ -6,6 +6,7 @@ export async function chooseBackend(): Promise<Backend> {
     const { tauriBackend } = await import("./tauri");
     return tauriBackend();
   }
-  const { httpBackend, takeToken } = await import("./http");
+  const { httpBackend, reloadOnToken, takeToken } = await import("./http");
+  reloadOnToken(window);
   return httpBackend(takeToken(window.location, window.history, window.sessionStorage));
 }

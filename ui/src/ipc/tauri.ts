@@ -4,7 +4,7 @@ import { open } from "@tauri-apps/plugin-dialog";
 
 import type { AppError, AppEvent } from "./bindings";
 import { commands, events } from "./bindings";
-import type { Backend, FileDrop } from "./backend";
+import type { Backend, FileDrop, Link } from "./backend";
 import { BackendError } from "./backend";
 
 type Answer<T> = { status: "ok"; data: T } | { status: "error"; error: AppError };
@@ -21,17 +21,16 @@ const done = async (answer: Promise<Answer<unknown>>): Promise<void> => {
 
 /** Turns a listener that is registered later into one that can be taken back now. */
 function undoable(listening: Promise<() => void>): () => void {
-  let ended = false;
-  void listening.then((stop) => {
-    if (ended) stop();
-  });
-  return () => {
-    ended = true;
-    void listening.then((stop) => stop());
-  };
+  return () =>
+    void listening.then(
+      (stop) => stop(),
+      () => undefined, // what was never registered needs no end
+    );
 }
 
 export function tauriBackend(): Backend {
+  const links = new Set<(link: Link) => void>();
+  const tell = (link: Link): void => links.forEach((cb) => cb(link));
   return {
     overview: () => unwrap(commands.overview()),
     selectSource: (choice) => done(commands.selectSource(choice)),
@@ -44,10 +43,20 @@ export function tauriBackend(): Backend {
     forget: (session) => done(commands.forget(session)),
     sessionLog: (session, fromSeq, max) => unwrap(commands.sessionLog(session, fromSeq, max)),
 
-    subscribe: (cb: (event: AppEvent) => void) => undoable(events.appEventMessage.listen((message) => cb(message.payload))),
-    onLink(cb) {
-      cb(true); // the window and the product are one process
-      return () => undefined;
+    subscribe(cb: (event: AppEvent) => void) {
+      const listening = events.appEventMessage.listen((message) => cb(message.payload));
+      listening.then(
+        () => {
+          tell("up"); // and so it stays: the window and the product are one process
+          cb({ kind: "resync" });
+        },
+        () => tell("down"),
+      );
+      return undoable(listening);
+    },
+    onLink(cb: (link: Link) => void) {
+      links.add(cb);
+      return () => links.delete(cb);
     },
 
     canPick: true,

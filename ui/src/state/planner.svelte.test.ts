@@ -54,6 +54,25 @@ describe("the planner", () => {
     expect(planner.answered?.context).toEqual({ kind: "tokens", tokens: 4096 });
   });
 
+  it("has a plan for what is asked now only while nothing is under way and nothing failed", async () => {
+    let answered: Promise<PlanView>;
+    const plan = vi.fn(() => answered);
+    const planner = new Planner(fakeBackend({ openModel, plan }), () => null);
+    answered = Promise.resolve(answer({} as PlanAsk));
+    expect(planner.current).toBe(false);
+    await planner.open("/m.gguf");
+    await vi.waitFor(() => expect(planner.current).toBe(true));
+    answered = Promise.reject(new BackendError({ code: "no_gpus", message: "No GPUs.", hint: "", detail: "" }));
+    planner.setContext({ kind: "tokens", tokens: 1024 });
+    expect(planner.current).toBe(false);
+    await vi.waitFor(() => expect(planner.planError).not.toBeNull());
+    expect(planner.view).not.toBeNull();
+    expect(planner.current).toBe(false);
+    answered = Promise.resolve(answer({} as PlanAsk));
+    await planner.replan();
+    expect(planner.current).toBe(true);
+  });
+
   it("ends a split by hand when the GPUs change", async () => {
     const { backend } = slow();
     const planner = new Planner(backend, () => null);

@@ -49,6 +49,9 @@ export class Planner {
   planning = $state(false);
   planError = $state.raw<AppError | null>(null);
 
+  /** Whether `view` answers what is asked now: nothing is under way, and the last question was answered. */
+  current = $derived(this.view !== null && !this.planning && this.planError === null);
+
   #backend: Backend;
   #opened = 0;
   #asked = 0;

@@ -23,6 +23,19 @@ describe("the log ring", () => {
     expect(ring.trimmed).toBe(2);
     expect(ring.lastSeq).toBe(4);
   });
+  it("fills a gap in its middle", () => {
+    const ring = new LogRing();
+    ring.push(lines(0, 1, 8, 9));
+    ring.push(lines(1, 2, 3, 7, 8, 10));
+    expect(seqs(ring)).toEqual([0, 1, 2, 3, 7, 8, 9, 10]);
+  });
+  it("does not take back what fell off", () => {
+    const ring = new LogRing(3);
+    ring.push(lines(4, 5, 6, 7));
+    ring.push(lines(0, 1, 2, 3, 4));
+    expect(seqs(ring)).toEqual([5, 6, 7]);
+    expect(ring.trimmed).toBe(1);
+  });
   it("keeps a gap as a gap", () => {
     const ring = new LogRing();
     ring.push(lines(0));

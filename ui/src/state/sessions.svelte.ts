@@ -14,42 +14,72 @@ export class SessionLog {
   dropped = $state(0);
   loading = $state(false);
   error = $state.raw<AppError | null>(null);
+  /** What came while the log was being read. */
   #waiting: LogBatch[] = [];
-  #asked = false;
+  /** Every kept line below this number is here; above it lines may be missing. */
+  #next = 0;
+  /** Whether the log was read to its end and no event was missed since. */
+  #whole = false;
+  #opened = false;
+  /** How often events were missed. */
+  #breaks = 0;
 
   take(batch: LogBatch): void {
     if (this.loading) {
       this.#waiting.push(batch);
       return;
     }
-    this.ring.push(batch.lines);
-    this.dropped = batch.dropped;
-    this.version += 1;
+    this.#add(batch);
+    if (this.#whole) this.#advance(batch);
   }
 
-  /** Reads what is kept, once; again after a failure or when events were missed. */
-  async load(backend: Backend, session: SessionId, again = false): Promise<void> {
-    if (this.loading || (this.#asked && !again)) return;
-    this.#asked = true;
+  /** Reads what is kept, once; again after a failure. */
+  async load(backend: Backend, session: SessionId): Promise<void> {
+    if (this.loading || this.#whole) return;
+    this.#opened = true;
     this.loading = true;
     this.error = null;
     try {
-      let from = this.ring.lastSeq + 1;
-      for (;;) {
-        const batch = await backend.sessionLog(session, from, LOG_PAGE);
-        this.ring.push(batch.lines);
-        this.dropped = batch.dropped;
-        from = this.ring.lastSeq + 1;
-        if (batch.lines.length < LOG_PAGE) break;
-      }
+      let breaks: number;
+      do {
+        breaks = this.#breaks;
+        await this.#readOn(backend, session);
+      } while (breaks !== this.#breaks);
+      this.#whole = true;
     } catch (thrown) {
       this.error = asAppError(thrown);
-      this.#asked = false;
     } finally {
       this.loading = false;
     }
     for (const batch of this.#waiting.splice(0)) this.take(batch);
     this.version += 1;
+  }
+
+  /** Events were missed: an open log is read on from the last line that has no gap before it. */
+  missed(backend: Backend, session: SessionId): void {
+    this.#whole = false;
+    this.#breaks += 1;
+    if (this.#opened) void this.load(backend, session);
+  }
+
+  async #readOn(backend: Backend, session: SessionId): Promise<void> {
+    for (;;) {
+      const batch = await backend.sessionLog(session, this.#next, LOG_PAGE);
+      this.#add(batch);
+      this.#advance(batch);
+      if (batch.lines.length < LOG_PAGE) return;
+    }
+  }
+
+  #add(batch: LogBatch): void {
+    this.ring.push(batch.lines);
+    this.dropped = Math.max(this.dropped, batch.dropped);
+    this.version += 1;
+  }
+
+  #advance(batch: LogBatch): void {
+    const last = batch.lines.at(-1);
+    if (last !== undefined) this.#next = Math.max(this.#next, last.seq + 1);
   }
 }
 
@@ -58,6 +88,16 @@ export interface Draft {
   ask: PlanAsk;
   view: PlanView;
 }
+
+/** How far each state is; a session never goes back. */
+const STEP: Record<SessionView["state"]["state"], number> = {
+  starting: 0,
+  loading: 1,
+  ready: 2,
+  stopping: 3,
+  stopped: 4,
+  failed: 4,
+};
 
 export type Selection = "draft" | SessionId | null;
 
@@ -78,13 +118,16 @@ export class Sessions {
     this.#toasts = toasts;
   }
 
-  /** What the Launcher shows: what was chosen while it is there, else the draft, else the newest that runs, else the newest. */
+  /**
+   * What the Launcher shows: what was chosen while it is there, else the draft, else the newest that runs, else the
+   * newest.
+   */
   selected: Selection = $derived.by(() => {
     const chosen = this.chosen;
     if (chosen === "draft" && this.draft !== null) return "draft";
-    if (typeof chosen === "number" && this.list.some((session) => session.id === chosen)) return chosen;
+    if (typeof chosen === "number" && this.#has(chosen)) return chosen;
     if (this.draft !== null) return "draft";
-    const running = this.list.findLast((session) => session.state.state !== "stopped" && session.state.state !== "failed");
+    const running = this.list.findLast((session) => STEP[session.state.state] < STEP.stopped);
     return (running ?? this.list.at(-1))?.id ?? null;
   });
 
@@ -104,14 +147,22 @@ export class Sessions {
   take(list: SessionView[], engine: EngineView): void {
     this.list = list;
     this.engine = engine;
-    for (const [id, log] of this.#logs) {
-      if (list.some((session) => session.id === id)) void log.load(this.#backend, id, true);
-      else this.#logs.delete(id);
-    }
+  }
+
+  /** Lets go of the logs of sessions that are no more. */
+  prune(): void {
+    for (const id of this.#logs.keys()) if (!this.#has(id)) this.#logs.delete(id);
+  }
+
+  /** Events were missed: every open log is read on at once, so that nothing lands behind a gap. */
+  missed(): void {
+    for (const [id, log] of this.#logs) log.missed(this.#backend, id);
   }
 
   onSession(session: SessionView): void {
     const known = this.list.find((other) => other.id === session.id);
+    // What comes late, after an overview that knew more, is old.
+    if (known !== undefined && STEP[session.state.state] < STEP[known.state.state]) return;
     this.list =
       known === undefined
         ? [...this.list, session]
@@ -146,7 +197,8 @@ export class Sessions {
     this.startError = null;
     try {
       const session = await this.#backend.start(draft.ask);
-      this.onSession(session);
+      // Events may have been faster, and then they know more.
+      if (!this.#has(session.id)) this.onSession(session);
       this.draft = null;
       this.chosen = session.id;
     } catch (thrown) {
@@ -177,6 +229,10 @@ export class Sessions {
   /** Sets the engine's program; throws what is wrong with it. */
   async setEngine(path: string | null): Promise<void> {
     this.engine = await this.#backend.setEngine(path);
+  }
+
+  #has(id: SessionId): boolean {
+    return this.list.some((session) => session.id === id);
   }
 
   #announce(session: SessionView): void {

@@ -70,6 +70,20 @@ describe("telemetry", () => {
     expect(gpu?.ageMs).toBeGreaterThanOrEqual(6000);
   });
 
+  it("does not keep the history of the source before", async () => {
+    const answers: ((view: HistoryView) => void)[] = [];
+    history.mockImplementation(() => new Promise((resolve) => answers.push(resolve)));
+    const taking = telemetry.take(overview(null));
+    telemetry.onSource({ choice: { kind: "nvml" }, health: { state: "live" }, machine });
+    answers[0]?.({ mono_ms: [T0], wall_ms: [0], series: [], last_seq: 900 });
+    await vi.waitFor(() => expect(answers).toHaveLength(2));
+    answers[1]?.(empty);
+    await taking;
+    telemetry.onFrame(frame(1));
+    expect(telemetry.columns.column("GPU-0", "power_w")).toEqual([200]);
+    expect(telemetry.columns.lastSeq).toBe(1);
+  });
+
   it("starts afresh when the source is another one", () => {
     telemetry.onFrame(frame(1));
     telemetry.onSource({ choice: { kind: "nvml" }, health: { state: "absent", message: "", looked_for: [] }, machine: null });

@@ -51,6 +51,8 @@ export class Telemetry {
   #loading = false;
   #queued: Frame[] = [];
   #resyncedAt = -Infinity;
+  /** How often the whole history was asked for. */
+  #asked = 0;
 
   constructor(backend: Backend, clock: Clock) {
     this.#backend = backend;
@@ -82,18 +84,7 @@ export class Telemetry {
   }
 
   onSource(source: SourceView): void {
-    const fresh = JSON.stringify(source.choice) !== JSON.stringify(this.choice);
-    const machine = JSON.stringify(source.machine) !== JSON.stringify(this.machine);
-    this.#source(source);
-    if (!fresh && !machine) return;
-    this.columns.clear();
-    this.version += 1;
-    if (fresh) {
-      this.frame = null;
-      this.#answers = new Map();
-    }
-    this.#resyncedAt = -Infinity;
-    void this.#resync();
+    if (this.#source(source)) void this.#resync();
   }
 
   onFrame(frame: Frame): void {
@@ -111,10 +102,22 @@ export class Telemetry {
     this.#append(frame);
   }
 
-  #source(source: SourceView): void {
+  /** Takes the source over; whether it is another one, or describes other cards, so that what is kept is void. */
+  #source(source: SourceView): boolean {
+    const fresh = JSON.stringify(source.choice) !== JSON.stringify(this.choice);
+    const machine = JSON.stringify(source.machine) !== JSON.stringify(this.machine);
     this.choice = source.choice;
     this.health = source.health;
     this.machine = source.machine;
+    if (!fresh && !machine) return false;
+    this.columns.clear();
+    this.version += 1;
+    if (fresh) {
+      this.frame = null;
+      this.#answers = new Map();
+      this.#queued = [];
+    }
+    return true;
   }
 
   #show(frame: Frame): void {
@@ -135,18 +138,28 @@ export class Telemetry {
     this.version += 1;
   }
 
-  async #resync(): Promise<void> {
-    if (this.#loading) return;
-    this.#loading = true;
-    this.#resyncedAt = performance.now();
+  async #fill(): Promise<void> {
+    const query = { window_ms: null, points: POINTS_MAX, metrics: [...CHARTED] };
     try {
-      this.columns.fill(await this.#backend.history({ window_ms: null, points: POINTS_MAX, metrics: [...CHARTED] }), this.#gapMs);
+      this.columns.fill(await this.#backend.history(query), this.#gapMs);
     } catch {
       // History is a comfort: without it the chart starts now. Whatever ails the product shows elsewhere.
       this.columns.clear();
-    } finally {
-      this.#loading = false;
     }
+  }
+
+  async #resync(): Promise<void> {
+    this.#asked += 1;
+    if (this.#loading) return;
+    this.#loading = true;
+    let asked: number;
+    do {
+      // An answer to a question from before another source or a gap is not the last word.
+      asked = this.#asked;
+      this.#resyncedAt = performance.now();
+      await this.#fill();
+    } while (asked !== this.#asked);
+    this.#loading = false;
     const lastSeq = this.columns.lastSeq;
     for (const frame of this.#queued.splice(0)) if (lastSeq === null || frame.seq > lastSeq) this.#append(frame);
     this.version += 1;

@@ -1,5 +1,7 @@
 // Words for figures that come from more than one metric.
 import type { GpuSample } from "../../ipc/backend";
+import type { GpuLive } from "../../state/telemetry.svelte";
+import type { Track } from "./tracks";
 import { rateIn, rateUnit, type Quantity } from "../../format/units";
 import { readingOf, throttleWords, valueOf, WHY_WORD } from "../../gpu/readings";
 
@@ -8,6 +10,18 @@ export function whyWords(sample: GpuSample | null, metric: Parameters<typeof rea
   if (sample === null) return "waiting";
   const reading = readingOf(sample, metric);
   return "missing" in reading && reading.missing !== undefined ? WHY_WORD[reading.missing] : null;
+}
+
+/** One GPU's newest value in words for those who do not see the line: `GPU 0 42 %`, or why there is none. */
+export function lineWords(
+  gpu: Pick<GpuLive, "facts" | "sample" | "silent">,
+  track: Pick<Track, "metric" | "unit" | "value">,
+  newest: number | null,
+): string {
+  const name = `GPU ${gpu.facts.index}`;
+  if (newest !== null) return `${name} ${track.value(newest)} ${track.unit}`;
+  const why = gpu.silent === null ? whyWords(gpu.sample, track.metric) : WHY_WORD[gpu.silent];
+  return `${name} ${why ?? "no sample"}`;
 }
 
 /** `PCIe 4 ×8`, as far as it is known. */
