@@ -140,6 +140,8 @@ pub struct Traits {
     pub window_period: u64,
     /// Whether logits are scaled.
     pub scales_logits: bool,
+    /// Whether logits are capped even where the header gives no cap.
+    pub caps_logits: bool,
     /// Whether `-sm tensor` takes it (`llm_arch_supports_sm_tensor`).
     pub tensor_split: bool,
 }
@@ -169,12 +171,21 @@ const fn plain(name: &'static str, graph: Plain) -> Traits {
         embedding: Embedding::Kept,
         window_period: 0,
         scales_logits: false,
+        caps_logits: false,
         tensor_split: true,
     }
 }
 
 const fn other(name: &'static str, graph: Graph) -> Traits {
-    Traits { name, graph, embedding: Embedding::Kept, window_period: 0, scales_logits: false, tensor_split: false }
+    Traits {
+        name,
+        graph,
+        embedding: Embedding::Kept,
+        window_period: 0,
+        scales_logits: false,
+        caps_logits: false,
+        tensor_split: false,
+    }
 }
 
 /// Every architecture described, by name.
@@ -196,6 +207,7 @@ static ARCHITECTURES: [Traits; 40] = [
     Traits {
         embedding: Embedding::Scaled,
         window_period: 2,
+        caps_logits: true,
         ..plain("gemma2", Plain { norm_after_attention: true, scales_queries: true, ..PLAIN })
     },
     Traits {
@@ -203,7 +215,7 @@ static ARCHITECTURES: [Traits; 40] = [
         window_period: 6,
         ..plain("gemma3", Plain { norm_after_attention: true, scales_queries: true, ..PLAIN })
     },
-    Traits { embedding: Embedding::ScaledByRow, ..other("gemma3n", Gemma3n) },
+    Traits { embedding: Embedding::ScaledByRow, caps_logits: true, ..other("gemma3n", Gemma3n) },
     Traits { embedding: Embedding::ScaledByRow, tensor_split: true, ..other("gemma4", Gemma4) },
     plain("glm4", Plain { norm_after_attention: true, pins_last_norm: true, ..PLAIN }),
     Traits {
@@ -262,6 +274,12 @@ impl Traits {
             Bert => true,
             _ => false,
         }
+    }
+
+    /// Whether the last state is scaled in front of the output projection.
+    #[must_use]
+    pub fn scales_last_state(&self) -> bool {
+        self.graph == MiniCpm3
     }
 
     /// Whether there is an output projection; text encoders have none.
