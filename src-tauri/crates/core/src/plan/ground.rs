@@ -77,7 +77,7 @@ impl<'a> Ground<'a> {
     pub(super) fn demand(&self, choice: Choice, compute: ByRole) -> Result<Demand, Refused> {
         let Some(device) = self.request.devices.first() else { return Err(Refused::NoDevices) };
         let flags = flags(self.request, choice, &[device], &[1]);
-        let settled = settle_as(self.model, &self.arch, &flags)?;
+        let settled = settle_as(self.model, &self.arch, None, &flags)?;
         let mut before = Vec::with_capacity(self.weights.len() + 1);
         let mut sum = 0_u64;
         before.push(sum);
@@ -133,7 +133,7 @@ impl Sample {
     fn buffers(&self, request: &PlanRequest, choice: Choice, split: &[u32]) -> Result<Vec<u64>, Refused> {
         let device = request.devices.first().ok_or(Refused::NoDevices)?;
         let flags = flags(request, choice, &vec![device; split.len()], split);
-        let settled = settle_as(&self.model, &Arch::of(&self.model)?, &flags)?;
+        let settled = settle_as(&self.model, &Arch::of(&self.model)?, None, &flags)?;
         Ok(self.graphs.buffers(&flags, &settled).map_err(Refused::compute)?.devices)
     }
 }

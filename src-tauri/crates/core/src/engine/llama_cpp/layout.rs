@@ -1,7 +1,7 @@
 //! Everything the engine allocates for a model and flags, in one place.
 
 use crate::engine::llama_cpp::arch::Arch;
-use crate::engine::llama_cpp::compute::{self, ComputeBuffers};
+use crate::engine::llama_cpp::compute::{ComputeBuffers, ComputeModel};
 use crate::engine::llama_cpp::flags::Flags;
 use crate::engine::llama_cpp::kv::{KvCache, kv_cache, output_buffer};
 use crate::engine::llama_cpp::refused::Refused;
@@ -69,11 +69,12 @@ pub struct Parts {
 /// Whatever the engine refuses, and tensors that belong to no part of a model.
 pub fn parts(model: &ModelFacts, flags: &Flags) -> Result<Parts, Refused> {
     let arch = Arch::of(model)?;
-    let settled = settle_as(model, &arch, flags)?;
+    let graphs = ComputeModel::new(model);
+    let settled = settle_as(model, &arch, graphs.as_ref().ok(), flags)?;
     let weights = weights(model, &arch, flags, &settled)?;
     let known = Arch::with_known_caches(model);
     let kv_cache = known.and_then(|arch| kv_cache(model, &arch, flags, &settled));
-    let compute = compute::buffers(model, flags, &settled).map_err(Refused::compute);
+    let compute = graphs.and_then(|graphs| graphs.buffers(flags, &settled)).map_err(Refused::compute);
     let output = output_buffer(model, flags, &settled);
     Ok(Parts { settled, weights, kv_cache, compute, output })
 }

@@ -4,6 +4,7 @@
 //! simulated CUDA devices; held byte for byte in `tests/ground_truth.rs`. Absent: `-sm tensor` with layers on the CPU.
 
 use crate::engine::llama_cpp::arch::{Arch, Attention};
+use crate::engine::llama_cpp::compute::ComputeModel;
 use crate::engine::llama_cpp::flags::{Flags, FlashAttention, Place, SplitMode};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settled::Settled;
@@ -30,11 +31,17 @@ const PIPELINE_COPIES: u64 = 4;
 /// # Errors
 /// Whatever llama.cpp itself refuses, and modes that are not described here.
 pub fn settle(model: &ModelFacts, flags: &Flags) -> Result<Settled, Refused> {
-    settle_as(model, &Arch::of(model)?, flags)
+    let graphs = if is_partial(model.layers.len(), flags) { ComputeModel::new(model).ok() } else { None };
+    settle_as(model, &Arch::of(model)?, graphs.as_ref(), flags)
 }
 
-/// As [`settle`], where the model's description was read before.
-pub(crate) fn settle_as(model: &ModelFacts, arch: &Arch, flags: &Flags) -> Result<Settled, Refused> {
+/// As [`settle`], where the model's description (and its graphs, where they are known) were read before.
+pub(crate) fn settle_as(
+    model: &ModelFacts,
+    arch: &Arch,
+    graphs: Option<&ComputeModel>,
+    flags: &Flags,
+) -> Result<Settled, Refused> {
     check_devices(model, arch, flags)?;
     check_cache(arch, flags)?;
     let slots = flags.parallel.unwrap_or(SLOTS_AUTO);
@@ -59,7 +66,7 @@ pub(crate) fn settle_as(model: &ModelFacts, arch: &Arch, flags: &Flags) -> Resul
     let micro_batch = flags.micro_batch.min(flags.batch).min(padded);
     let batch = if flags.embedding { micro_batch } else { flags.batch.min(padded) };
 
-    Ok(Settled {
+    let mut settled = Settled {
         devices: if flags.split_mode == SplitMode::None { 1 } else { flags.devices.len() },
         context,
         context_per_stream,
@@ -70,7 +77,18 @@ pub(crate) fn settle_as(model: &ModelFacts, arch: &Arch, flags: &Flags) -> Resul
         flash_attention,
         copies: copies(arch.layer_count, flags),
         units,
-    })
+    };
+    // `auto` is decided by where attention of one token per slot would run; with all on GPUs that is never elsewhere.
+    let decides = flags.flash_attention == FlashAttention::Auto && !flags.cache_v.is_quantised();
+    if decides && settled.flash_attention && is_partial(arch.layer_count, flags) {
+        settled.flash_attention = graphs.is_none_or(|graphs| graphs.attention_stays(flags, &settled));
+    }
+    Ok(settled)
+}
+
+/// Whether a part of the layers or their caches lies on the host.
+fn is_partial(layers: usize, flags: &Flags) -> bool {
+    !flags.kv_offload || !all_on_gpus(layers, flags)
 }
 
 /// `n` rounded up to a multiple of `step`, at least one step.

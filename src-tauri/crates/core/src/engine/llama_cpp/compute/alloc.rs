@@ -120,6 +120,9 @@ pub(super) fn allocate(graph: &Graph, schedule: &Schedule, cpu: Backend, seams: 
             Step::Layer => steady.layer(index, &run.spaces)?,
             Step::Hold(id) => run.used(id),
             Step::Make(id) => {
+                if graph.at(id).op == Op::Leaf && graph.at(id).output && steady.is_watching() {
+                    return None; // one of several copies: each layer left out would have had its own, for ever
+                }
                 run.make(id);
                 for source in graph.at(id).sources() {
                     run.used(source);
@@ -146,6 +149,12 @@ struct Steady<'a> {
 impl<'a> Steady<'a> {
     fn new(seams: &'a [Seam]) -> Self {
         Self { seams, layers: 0, begun: 0, steps: None, free: Vec::new() }
+    }
+
+    /// Whether the layer begun is one of those around a seam.
+    fn is_watching(&self) -> bool {
+        let begun = self.layers.checked_sub(1);
+        begun.is_some_and(|layer| self.seams.iter().any(|seam| (seam.at - seam.period..seam.at + seam.period).contains(&layer)))
     }
 
     /// A layer begins at a step. Around a seam, the round of layers in front and the one behind must both take the same steps

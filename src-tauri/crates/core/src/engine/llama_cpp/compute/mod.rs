@@ -43,6 +43,7 @@ mod weights;
 use crate::engine::llama_cpp::arch::Graph;
 use crate::engine::llama_cpp::compute::build::Builder;
 use crate::engine::llama_cpp::compute::fold::Folded;
+use crate::engine::llama_cpp::compute::graph::Op;
 use crate::engine::llama_cpp::compute::setting::{Batch, Setting};
 use crate::engine::llama_cpp::flags::Flags;
 use crate::engine::llama_cpp::refused::Refused;
@@ -130,6 +131,21 @@ impl ComputeModel {
             }
         }
         Ok(buffers)
+    }
+
+    /// Whether flash attention of one token per slot runs where each layer lies, as `-fa auto` demands.
+    /// Source: `llama_context`, `auto_fa`.
+    pub(crate) fn attention_stays(&self, flags: &Flags, settled: &Settled) -> bool {
+        let Ok(set) = Setting::new(self, flags, settled) else { return true };
+        let [_, batch] = set.batches;
+        let all = fold::unfolded(self);
+        let graph = self.graph(&set, batch, &all.layers).graph;
+        let of = assign::assign(&graph, set.cpu);
+        let bounds = graph.layer_starts.windows(2);
+        bounds.zip(&set.units).all(|(bounds, unit)| {
+            let mut nodes = graph.nodes[bounds[0]..bounds[1]].iter();
+            nodes.all(|id| graph.at(*id).op != Op::FlashAttention || of[id.at()] == *unit)
+        })
     }
 
     /// The larger of both batches' buffers, by backend.
