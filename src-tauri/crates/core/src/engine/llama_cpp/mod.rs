@@ -1,5 +1,6 @@
 //! llama.cpp: its flags, what it makes of them, and what it then allocates, in bytes.
 
+pub mod arch;
 pub mod command;
 pub mod compute;
 pub mod flags;
@@ -9,4 +10,5 @@ pub mod refused;
 pub mod settle;
 pub mod settled;
 mod sizes;
+mod tensor_split;
 pub mod weights;
