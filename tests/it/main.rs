@@ -5,5 +5,6 @@
 mod bindings;
 mod cli;
 mod engine;
+mod estimate;
 mod telemetry;
 mod tidy;

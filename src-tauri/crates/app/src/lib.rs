@@ -10,6 +10,7 @@ pub mod api;
 mod commands;
 mod engine;
 pub mod environment;
+pub mod estimating;
 mod hidden;
 mod models;
 mod planning;

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Shows how a model falls on the GPUs, and the command that starts it.
     Plan(PlanArgs),
+    /// Shows what a llama-server command line allocates, on the GPUs here or on described ones.
+    Estimate(EstimateArgs),
     /// Plans a model, starts the engine with the plan, and shows its log until Ctrl+C.
     Run(RunArgs),
     /// Serves the window's page to a browser on this machine.
@@ -100,6 +102,21 @@ pub(crate) struct PlanArgs {
     /// JSON, with every byte.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `estimate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EstimateArgs {
+    /// GPUs to assume instead of those here, parted by commas: free memory (23700MiB@cc8.6), or a card's name with all of
+    /// its memory free ("RTX 4090", "RTX 4090@free=22GiB"); "none" for no GPU.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) gpus: Option<String>,
+    /// JSON, with every byte.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command line: variables in front, llama-server, and its flags.
+    #[arg(last = true, required = true, value_name = "llama-server ARGS")]
+    pub(crate) command: Vec<String>,
 }
 
 /// Options of `run`.

@@ -1,6 +1,7 @@
 //! `dualgpuopt`: the command line, the terminal dashboard, and the bridge to a browser. Links no web view.
 
 mod args;
+mod estimate;
 mod exit;
 mod host;
 mod output;
@@ -35,6 +36,7 @@ fn go(args: &Args) -> Result<ExitCode, Failure> {
     match &args.command {
         Some(Command::Status(options)) => status::run(args, options),
         Some(Command::Plan(options)) => plan::run(args, options),
+        Some(Command::Estimate(options)) => estimate::run(args, options),
         Some(Command::Run(options)) => run::run(args, options),
         Some(Command::Serve(options)) => serve::run(args, options),
         None if !args.cli && dualgpuopt_app::environment::has_display() => window::open(args),

@@ -2,6 +2,7 @@
 
 use crate::engine::llama_cpp::compute;
 use crate::engine::llama_cpp::flags::Flags;
+use crate::engine::llama_cpp::host_only::{settle_on_host, without_gpu_flags};
 use crate::engine::llama_cpp::kv::{kv_cache, output_buffer};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settle::settle;
@@ -51,7 +52,9 @@ pub struct Layout {
 /// # Errors
 /// Whatever the engine refuses, and models whose memory is not described here.
 pub fn layout(model: &ModelFacts, flags: &Flags) -> Result<Layout, Refused> {
-    let settled = settle(model, flags)?;
+    let host_only = flags.devices.is_empty().then(|| without_gpu_flags(flags));
+    let flags = host_only.as_ref().unwrap_or(flags);
+    let settled = if host_only.is_some() { settle_on_host(model, flags)? } else { settle(model, flags)? };
     let weights = weights(model, flags, &settled)?;
     let kv = kv_cache(model, flags, &settled);
     let compute = compute::buffers(model, flags, &settled).map_err(Refused::compute)?;

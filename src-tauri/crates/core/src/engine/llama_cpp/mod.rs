@@ -1,8 +1,11 @@
 //! llama.cpp: its flags, what it makes of them, and what it then allocates, in bytes.
 
+pub mod arguments;
 pub mod command;
 pub mod compute;
+pub mod estimate;
 pub mod flags;
+mod host_only;
 pub mod kv;
 pub mod layout;
 pub mod refused;

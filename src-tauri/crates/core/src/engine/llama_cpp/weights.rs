@@ -15,7 +15,7 @@ use crate::model::{ModelFacts, TensorFacts};
 
 /// Expert weights, as `-cmoe` and `-ncmoe` name them; shared experts and the router stay. Source: `common/arg.cpp`,
 /// `LLM_FFN_EXPS_REGEX`.
-const EXPERTS: &str = r"ffn_(up|down|gate|gate_up)_(ch|)exps";
+pub(super) const EXPERTS: &str = r"ffn_(up|down|gate|gate_up)_(ch|)exps";
 
 /// Bytes of the weights, padding included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

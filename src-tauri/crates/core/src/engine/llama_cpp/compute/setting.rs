@@ -66,7 +66,7 @@ pub(super) struct Setting {
 impl Setting {
     pub(super) fn new(model: &ComputeModel, flags: &Flags, settled: &Settled) -> Result<Self, Unplanned> {
         let alone = matches!(flags.split_mode, SplitMode::None | SplitMode::Tensor);
-        let gpus = if alone { 1 } else { flags.devices.len().max(1) };
+        let gpus = if alone { 1 } else { flags.devices.len() };
         let cpu = Backend::try_from(gpus).ok().filter(|_| gpus <= DEVICES_MAX);
         let cpu = cpu.ok_or_else(|| Unplanned::Unusual { what: format!("{gpus} GPUs") })?;
         let backend = |place: Place| match place {
