@@ -8,3 +8,4 @@ mod engine;
 mod estimate;
 mod telemetry;
 mod tidy;
+mod verify;

@@ -15,7 +15,7 @@ pub(crate) fn find(set_by_user: Option<&str>, path_dirs: &[PathBuf]) -> EngineVi
             set_by_user: true,
             problem: cannot_run(Path::new(path)).map(|why| format!("{path} cannot be used: {why}.")),
         },
-        None => match path_dirs.iter().map(|dir| dir.join(PROGRAM)).find(|path| cannot_run(path).is_none()) {
+        None => match on_path(PROGRAM, path_dirs) {
             Some(path) => {
                 EngineView { program: Some(path.to_string_lossy().into_owned()), set_by_user: false, problem: None }
             }
@@ -26,6 +26,11 @@ pub(crate) fn find(set_by_user: Option<&str>, path_dirs: &[PathBuf]) -> EngineVi
             },
         },
     }
+}
+
+/// A program by its name on `PATH`.
+pub(crate) fn on_path(name: &str, path_dirs: &[PathBuf]) -> Option<PathBuf> {
+    path_dirs.iter().map(|dir| dir.join(name)).find(|path| cannot_run(path).is_none())
 }
 
 /// Why a path is not a program that can be run; `None` when it is one.

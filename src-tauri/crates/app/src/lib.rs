@@ -16,6 +16,7 @@ mod models;
 mod planning;
 mod spawner;
 mod telemetry;
+pub mod verifying;
 
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 mod args;
 mod estimate;
 mod exit;
+mod explained;
 mod host;
 mod output;
 mod plan;
@@ -11,6 +12,7 @@ mod run;
 mod serve;
 mod status;
 mod tui;
+mod verify;
 mod window;
 
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ fn go(args: &Args) -> Result<ExitCode, Failure> {
         Some(Command::Status(options)) => status::run(args, options),
         Some(Command::Plan(options)) => plan::run(args, options),
         Some(Command::Estimate(options)) => estimate::run(args, options),
+        Some(Command::Verify(options)) => verify::run(args, options),
         Some(Command::Run(options)) => run::run(args, options),
         Some(Command::Serve(options)) => serve::run(args, options),
         None if !args.cli && dualgpuopt_app::environment::has_display() => window::open(args),

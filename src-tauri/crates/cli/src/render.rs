@@ -6,7 +6,7 @@ use dualgpuopt_app::api::PlanView;
 use dualgpuopt_core::gpu::{Frame, GpuSample, Machine, Metric, SourceKind, throttle_words};
 use dualgpuopt_core::plan::{DevicePlan, Fix, Verdict};
 use dualgpuopt_core::reading::Reading;
-use dualgpuopt_core::units::{Bytes, GIB};
+use dualgpuopt_core::units::{self, Bytes, GIB};
 
 /// One line per GPU under a heading.
 pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
@@ -180,23 +180,5 @@ fn short_gib(bytes: Bytes) -> String {
 }
 
 fn thousands(number: u32) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_parted_by_commas() {
-        assert_eq!([0, 999, 1000, 131_072, 10_485_760].map(thousands), ["0", "999", "1,000", "131,072", "10,485,760"]);
-    }
+    units::thousands(u64::from(number))
 }

@@ -81,9 +81,28 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// A whole number with commas between thousands, as `131,072`.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_are_parted_by_commas() {
+        assert_eq!([0, 999, 1000, 131_072, 10_485_760].map(thousands), ["0", "999", "1,000", "131,072", "10,485,760"]);
+    }
 
     #[test]
     fn reads_in_the_unit_a_person_expects() {
