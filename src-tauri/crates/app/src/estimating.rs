@@ -36,10 +36,7 @@ pub fn described(gpus: &[Described]) -> Vec<Candidate> {
     let one = |gpu: &Described| Candidate {
         uuid: None,
         name: gpu.name.clone(),
-        gpu: Gpu {
-            device: Device { free: gpu.free, capability: gpu.capability },
-            free_is_final: gpu.free_given,
-        },
+        gpu: Gpu { device: Device { free: gpu.free, capability: gpu.capability }, free_is_final: gpu.free_given },
     };
     gpus.iter().map(one).collect()
 }
@@ -85,7 +82,8 @@ pub fn visible(arguments: &Arguments, all: Vec<Candidate>) -> Result<(Vec<Candid
     let Some(list) = arguments.visible.as_deref() else { return Ok((all, doubt)) };
     let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty() && *entry != "-1");
     let chosen = entries.map(|entry| {
-        let by_uuid = |gpu: &&Candidate| entry.len() > 4 && gpu.uuid.as_deref().is_some_and(|uuid| uuid.starts_with(entry));
+        let by_uuid =
+            |gpu: &&Candidate| entry.len() > 4 && gpu.uuid.as_deref().is_some_and(|uuid| uuid.starts_with(entry));
         let found = entry.parse().map_or_else(|_| all.iter().find(by_uuid), |number: usize| all.get(number));
         found.cloned().ok_or_else(|| {
             AppError::new(Code::BadRequest, format!("CUDA_VISIBLE_DEVICES names {entry}, which is no GPU here."))
@@ -125,7 +123,11 @@ mod tests {
 
     fn candidates(names: &[&str]) -> Vec<Candidate> {
         let gpu = Gpu { device: Device { free: 1 << 34, capability: 860 }, free_is_final: false };
-        let one = |(at, name): (usize, &&str)| Candidate { uuid: Some(format!("GPU-{at}a")), name: Some((*name).into()), gpu };
+        let one = |(at, name): (usize, &&str)| Candidate {
+            uuid: Some(format!("GPU-{at}a")),
+            name: Some((*name).into()),
+            gpu,
+        };
         names.iter().enumerate().map(one).collect()
     }
 

@@ -67,8 +67,8 @@ fn text(estimate: &Estimate, gpus: &[Candidate]) -> String {
     let mut text = String::new();
     let _ = write!(
         text,
-        "{:<34} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}  {}",
-        "MiB", "Weights", "KV", "Compute", "Output", "Sum", "Free", "Layers"
+        "{:<34} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}  Layers",
+        "MiB", "Weights", "KV", "Compute", "Output", "Sum", "Free"
     );
     for (number, (device, candidate)) in estimate.devices.iter().zip(gpus).enumerate() {
         let name = candidate.name.as_deref().map_or(String::new(), |name| format!(" {}", render::short_name(name)));

@@ -36,8 +36,7 @@ pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> 
         app.open_model(ask.model.clone()).await?;
         host::first_frame(&app).await?;
         let view = app.plan(ask.clone()).await?;
-        let explanation =
-            if options.explain { Some(app.explain(ask.model, view.plan.clone()).await?) } else { None };
+        let explanation = if options.explain { Some(app.explain(ask.model, view.plan.clone()).await?) } else { None };
         Ok::<_, AppError>((view, explanation))
     });
     host.shut_down();

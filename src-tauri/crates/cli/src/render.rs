@@ -17,7 +17,7 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
         let cuda = machine.cuda_version.as_deref().unwrap_or("unknown");
         let _ = writeln!(text, "Driver {driver}, CUDA {cuda}");
     }
-    let _ = write!(text, "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  {}", "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan", "Clocks held by");
+    let _ = write!(text, "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  Clocks held by", "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan");
     for facts in &machine.gpus {
         let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) else { continue };
         let _ = write!(text, "\n{:<3} {:<28} ", facts.index, short_name(&facts.name));
@@ -107,8 +107,8 @@ pub(crate) fn plan(view: &PlanView) -> String {
     );
     let _ = writeln!(
         text,
-        "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  {}",
-        "GiB", "Weights", "KV", "Compute", "Driver", "Others", "Keep free", "Free", "Layers"
+        "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  Layers",
+        "GiB", "Weights", "KV", "Compute", "Driver", "Others", "Keep free", "Free"
     );
     for device in &plan.devices {
         text.push_str(&device_line(device));

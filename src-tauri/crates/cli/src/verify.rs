@@ -68,7 +68,7 @@ fn text(verified: &Verified) -> String {
         Asked::Server => "its log of a start",
     };
     let mut text = format!("{}: {how}\n\n", verified.program);
-    let _ = write!(text, "{:<8} {:<9} {:>18} {:>14}  {}", "Device", "Part", "Ours, bytes", "Engine, MiB", "");
+    let _ = write!(text, "{:<8} {:<9} {:>18} {:>14}", "Device", "Part", "Ours, bytes", "Engine, MiB");
     for one in &verified.comparisons {
         let theirs = one.engine_bytes.map_or_else(|| "not said".to_owned(), mib);
         let verdict = match one.agrees {

@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(all.len(), CARDS.lines().count() - 1);
         for card in &all {
             assert_eq!(super::card(card.name).expect("it is in the table").name, card.name);
-            assert!((4 * GIB..=256 * GIB).contains(&card.memory) && (600..=1300).contains(&card.capability), "{card:?}");
+            assert!(
+                (4 * GIB..=256 * GIB).contains(&card.memory) && (600..=1300).contains(&card.capability),
+                "{card:?}"
+            );
         }
     }
 
@@ -182,7 +185,8 @@ mod tests {
 
     #[test]
     fn gpus_are_described_by_memory_or_name() {
-        let found = described("23700MiB@cc8.6, 11500MiB@cc6.1,RTX 4090@free=22.5GiB+cc9.0,rtx 3060").expect("all sound");
+        let found =
+            described("23700MiB@cc8.6, 11500MiB@cc6.1,RTX 4090@free=22.5GiB+cc9.0,rtx 3060").expect("all sound");
         let seen: Vec<_> = found.iter().map(|gpu| (gpu.free / MIB, gpu.free_given, gpu.capability)).collect();
         assert_eq!(seen, [(23_700, true, 860), (11_500, true, 610), (23_040, true, 900), (12_288, false, 860)]);
         assert_eq!(found[2].name.as_deref(), Some("NVIDIA GeForce RTX 4090"));

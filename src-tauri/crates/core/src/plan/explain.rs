@@ -24,7 +24,8 @@ pub struct Explanation {
 pub fn explain(model: &ModelFacts, plan: &Plan) -> Result<Explanation, PlanError> {
     let request = &plan.request;
     let used = request.devices.iter().zip(&plan.split).enumerate().filter(|(_, (_, units))| **units > 0);
-    let (positions, used): (Vec<usize>, Vec<(&DeviceBudget, u32)>) = used.map(|(at, (d, &units))| (at, (d, units))).unzip();
+    let (positions, used): (Vec<usize>, Vec<(&DeviceBudget, u32)>) =
+        used.map(|(at, (d, &units))| (at, (d, units))).unzip();
     let (devices, shares): (Vec<&DeviceBudget>, Vec<u32>) = used.into_iter().unzip();
     let flags = flags(request, choice(request, plan.context_limit), &devices, &shares);
     let engine = explain_engine(model, &flags, &layout(model, &flags)?)?;
@@ -40,7 +41,11 @@ pub fn explain(model: &ModelFacts, plan: &Plan) -> Result<Explanation, PlanError
                 memory.driver_context,
                 "CUDA context, modules and pools of the engine's process: an estimate, the upper end of published figures",
             ),
-            (Part::Others, memory.others, "Held now by other processes, the driver and firmware: all less what is free"),
+            (
+                Part::Others,
+                memory.others,
+                "Held now by other processes, the driver and firmware: all less what is free",
+            ),
             (Part::Reserve, memory.reserve, "Kept free on purpose"),
         ] {
             if bytes > Bytes::ZERO {

@@ -10,7 +10,7 @@ use crate::engine::llama_cpp::layout::{Layout, layout};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::error::{AppError, Code};
 use crate::model::ModelFacts;
-use crate::plan::DRIVER_CONTEXT;
+use crate::plan::{CacheType, DRIVER_CONTEXT};
 use crate::units::{Bytes, MIB};
 
 /// A GPU to estimate for.
@@ -40,7 +40,9 @@ impl Parts {
     /// All parts together.
     #[must_use]
     pub fn sum(&self) -> u64 {
-        [self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes].into_iter().fold(0, u64::saturating_add)
+        [self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 }
 
@@ -95,6 +97,7 @@ pub fn estimate(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu]) -> Resu
     let devices: Vec<Device> = gpus.iter().map(|gpu| gpu.device).collect();
     let placed = arguments.on(&devices)?;
     let laid_out = layout(model, &placed.flags)?;
+    check_known(&laid_out, &placed)?;
     let parts = by_number(&laid_out, &placed, gpus.len());
     let uncertainty_bytes = uncertainty(model, arguments, gpus, &parts)?;
     let host = laid_out.host;
@@ -114,6 +117,18 @@ pub fn estimate(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu]) -> Resu
             .map(|(gpu, parts)| DeviceParts { name: format!("CUDA{gpu}"), parts })
             .collect(),
     })
+}
+
+/// With flash attention the engine converts an f32 cache to f16 in every graph (`build_attn_mha`, llama-graph.cpp). The
+/// rules of compute buffers do not know that: `verify` shows it with `-ctk f32` on the real engine.
+fn check_known(laid_out: &Layout, placed: &Placed) -> Result<(), Refused> {
+    let f32_cache = [placed.flags.cache_k, placed.flags.cache_v].contains(&CacheType::F32);
+    if laid_out.settled.flash_attention && f32_cache {
+        let why =
+            "Compute buffers of an f32 KV cache with flash attention are not known yet; f32 needs -fa off.".to_owned();
+        return Err(Refused::Compute { why });
+    }
+    Ok(())
 }
 
 fn number(unit: Place, placed: &Placed) -> i32 {
@@ -138,7 +153,12 @@ fn by_number(laid_out: &Layout, placed: &Placed, gpus: usize) -> Vec<Parts> {
 }
 
 /// How far each GPU's sum moves when free memory is less by the engine's own CUDA context: on all GPUs, and on each alone.
-fn uncertainty(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu], parts: &[Parts]) -> Result<Vec<u64>, EstimateError> {
+fn uncertainty(
+    model: &ModelFacts,
+    arguments: &Arguments,
+    gpus: &[Gpu],
+    parts: &[Parts],
+) -> Result<Vec<u64>, EstimateError> {
     let mut most = vec![0; gpus.len()];
     let by_free_memory = arguments.flags.tensor_split.iter().all(|share| *share == 0.0);
     if !by_free_memory || gpus.len() < 2 || gpus.iter().all(|gpu| gpu.free_is_final) {

@@ -183,7 +183,8 @@ fn kv_line(model: &ModelFacts, flags: &Flags, layout: &Layout, place: Place, byt
 /// `32 layers × 8 heads × 128 × 32,768 cells × 2 bytes`.
 fn product(layers: u64, heads: u64, length: &str, cells: u64, cache: CacheType) -> String {
     let block = cache.block();
-    let value = if block.values == 1 { format!("{}", block.bytes) } else { format!("{}/{}", block.bytes, block.values) };
+    let value =
+        if block.values == 1 { format!("{}", block.bytes) } else { format!("{}/{}", block.bytes, block.values) };
     format!(
         "{layers} layer{} × {heads} head{} × {length} × {} cells × {value} bytes ({})",
         plural(layers),

@@ -57,7 +57,8 @@ static BUFFER: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 static DEVICE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"using device ([A-Za-z]+)([0-9]+) .*- ([0-9]+) MiB free").expect("a constant expression that a test uses")
+    Regex::new(r"using device ([A-Za-z]+)([0-9]+) .*- ([0-9]+) MiB free")
+        .expect("a constant expression that a test uses")
 });
 
 static DRY: LazyLock<Regex> = LazyLock::new(|| {

@@ -108,7 +108,8 @@ impl Arguments {
                 at.map(Place::Gpu).ok_or_else(|| missing("--override-tensor", gpu))
             }
         };
-        let rule = |rule: &TensorOverride| Ok(TensorOverride { pattern: rule.pattern.clone(), place: place(rule.place)? });
+        let rule =
+            |rule: &TensorOverride| Ok(TensorOverride { pattern: rule.pattern.clone(), place: place(rule.place)? });
         let overrides = self.flags.overrides.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
         Ok(Placed { flags: Flags { devices, overrides, ..self.flags.clone() }, numbers })
     }

@@ -172,7 +172,9 @@ impl Reader {
             Sets::Fit => self.fit.on = value::switch(text)?,
             Sets::FitTarget => self.fit.targets_mib = value::margins(text)?,
             Sets::FitContext => self.fit.context_min = value::count(text, 0)?,
-            Sets::Unified(_) | Sets::KvOffload(_) | Sets::CpuMoe | Sets::SwaFull | Sets::Embedding => self.switch(sets, true),
+            Sets::Unified(_) | Sets::KvOffload(_) | Sets::CpuMoe | Sets::SwaFull | Sets::Embedding => {
+                self.switch(sets, true)
+            }
         }
         Ok(())
     }

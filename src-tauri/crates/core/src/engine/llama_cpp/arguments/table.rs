@@ -88,8 +88,12 @@ const DRAFT: &str = "a second model with a context of its own, and more rows of 
 const PROJECTOR: &str = "a multimodal projector's weights and compute buffers";
 const SPECULATION: &str = "more rows of logits, and for some kinds further layers";
 
+/// Names, environment variable, what is not computed, and the values with which nothing changes; without those it takes
+/// no value.
+type NotComputed = (&'static [&'static str], Option<&'static str>, &'static str, Option<&'static [&'static str]>);
+
 /// Flags that change memory in ways that are not computed.
-const NOT_COMPUTED: &[(&[&str], Option<&str>, &str, Option<&[&str]>)] = &[
+const NOT_COMPUTED: &[NotComputed] = &[
     (&["--lora", "--lora-scaled"], None, LORA, Some(&[])),
     (&["--control-vector", "--control-vector-scaled"], None, CONTROL, Some(&[])),
     (&["-md", "--model-draft", "--spec-draft-model"], Some("LLAMA_ARG_SPEC_DRAFT_MODEL"), DRAFT, Some(&[])),
@@ -115,21 +119,18 @@ const NOT_COMPUTED: &[(&[&str], Option<&str>, &str, Option<&[&str]>)] = &[
 ];
 
 /// Flags that name a model to download, with a value.
-const DOWNLOADS: &[&str] = &[
-    "-hf", "-hfr", "--hf-repo", "-hff", "--hf-file", "-mu", "--model-url", "-dr", "--docker-repo",
-];
+const DOWNLOADS: &str = "\
+    -hf -hfr --hf-repo -hff --hf-file -mu --model-url -dr --docker-repo";
 
 /// Flags that name a model to download, without a value.
-const DEFAULT_MODELS: &[&str] = &[
-    "--embd-gemma-default", "--fim-qwen-1.5b-default", "--fim-qwen-3b-default", "--fim-qwen-7b-default",
-    "--fim-qwen-30b-default", "--gpt-oss-20b-default", "--gpt-oss-120b-default", "--vision-gemma-4b-default",
-    "--vision-gemma-12b-default", "--embd-bge-small-en-default", "--embd-e5-small-en-default",
-    "--embd-gte-small-default",
-];
+const DEFAULT_MODELS: &str = "\
+    --embd-gemma-default --fim-qwen-1.5b-default --fim-qwen-3b-default --fim-qwen-7b-default --fim-qwen-30b-default \
+    --gpt-oss-20b-default --gpt-oss-120b-default --vision-gemma-4b-default --vision-gemma-12b-default \
+    --embd-bge-small-en-default --embd-e5-small-en-default --embd-gte-small-default";
 
 /// Flags that print something and end.
-const PRINTING: &[&str] =
-    &["-h", "--help", "--usage", "--version", "-cl", "--cache-list", "--completion-bash", "--list-devices"];
+const PRINTING: &str = "\
+    -h --help --usage --version -cl --cache-list --completion-bash --list-devices";
 
 /// Flags that the engine has given up, and what it says to use.
 const REMOVED: &[(&[&str], &str)] = &[
@@ -142,64 +143,53 @@ const REMOVED: &[(&[&str], &str)] = &[
 
 /// Flags without a value that change no memory that is counted. Switches of loading (`--mlock`, `--no-mmap`) change how
 /// host weights are held, not how many bytes they are.
-const SWITCHES: &[&str] = &[
-    "--perf", "--no-perf", "-e", "--escape", "--no-escape", "--repack", "-nr", "--no-repack", "--mlock", "--mmap", "--no-mmap",
-    "-dio", "--direct-io", "-ndio", "--no-direct-io", "--op-offload", "--check-tensors", "--log-disable", "--log-jsonl",
-    "--no-log-jsonl", "-v", "--verbose", "--log-verbose", "--offline", "--log-prefix", "--no-log-prefix",
-    "--log-timestamps", "--no-log-timestamps", "--ignore-eos", "--cache-idle-slots", "--no-cache-idle-slots",
-    "--context-shift", "--no-context-shift", "-sp", "--special", "--warmup", "--no-warmup", "--spm-infill", "-cb",
-    "--cont-batching", "-nocb", "--no-cont-batching", "--mmproj-auto", "--no-mmproj", "--no-mmproj-auto",
-    "--mmproj-offload", "--no-mmproj-offload", "--reuse-port", "--cors-credentials", "--no-cors-credentials",
-    "--ui-mcp-proxy", "--webui-mcp-proxy", "--no-ui-mcp-proxy", "--no-webui-mcp-proxy", "-ag", "--agent", "-no-ag",
-    "--no-agent", "--ui", "--webui", "--no-ui", "--no-webui", "--cache-prompt", "--no-cache-prompt", "--metrics", "--props",
-    "--slots", "--no-slots", "--models-autoload", "--no-models-autoload", "--jinja", "--no-jinja",
-    "--reasoning-preserve", "--no-reasoning-preserve", "--skip-chat-parsing", "--no-skip-chat-parsing",
-    "--prefill-assistant", "--no-prefill-assistant", "--lora-init-without-apply", "--spec-draft-cpu-moe", "-cmoed",
-    "--cpu-moe-draft", "--spec-draft-backend-sampling", "--no-spec-draft-backend-sampling", "-dkvc", "--dump-kv-cache",
-];
+const SWITCHES: &str = "\
+    --perf --no-perf -e --escape --no-escape --repack -nr --no-repack --mlock --mmap --no-mmap -dio --direct-io -ndio \
+    --no-direct-io --op-offload --check-tensors --log-disable --log-jsonl --no-log-jsonl -v --verbose --log-verbose \
+    --offline --log-prefix --no-log-prefix --log-timestamps --no-log-timestamps --ignore-eos --cache-idle-slots \
+    --no-cache-idle-slots --context-shift --no-context-shift -sp --special --warmup --no-warmup --spm-infill -cb \
+    --cont-batching -nocb --no-cont-batching --mmproj-auto --no-mmproj --no-mmproj-auto --mmproj-offload \
+    --no-mmproj-offload --reuse-port --cors-credentials --no-cors-credentials --ui-mcp-proxy --webui-mcp-proxy \
+    --no-ui-mcp-proxy --no-webui-mcp-proxy -ag --agent -no-ag --no-agent --ui --webui --no-ui --no-webui \
+    --cache-prompt --no-cache-prompt --metrics --props --slots --no-slots --models-autoload --no-models-autoload \
+    --jinja --no-jinja --reasoning-preserve --no-reasoning-preserve --skip-chat-parsing --no-skip-chat-parsing \
+    --prefill-assistant --no-prefill-assistant --lora-init-without-apply --spec-draft-cpu-moe -cmoed --cpu-moe-draft \
+    --spec-draft-backend-sampling --no-spec-draft-backend-sampling -dkvc --dump-kv-cache";
 
 /// Flags with one value that change no memory that is counted. Caches of prompts and checkpoints in RAM grow with use
 /// and are not counted.
-const VALUED: &[&str] = &[
-    "-t", "--threads", "-tb", "--threads-batch", "-C", "--cpu-mask", "-Cr", "--cpu-range", "--cpu-strict", "--prio",
-    "--poll", "-Cb", "--cpu-mask-batch", "-Crb", "--cpu-range-batch", "--cpu-strict-batch", "--prio-batch",
-    "--poll-batch", "-n", "--predict", "--n-predict", "--keep", "--rope-scaling", "--rope-scale", "--rope-freq-base",
-    "--rope-freq-scale", "--yarn-orig-ctx", "--yarn-ext-factor", "--yarn-attn-factor", "--yarn-beta-slow",
-    "--yarn-beta-fast", "-dt", "--defrag-thold", "-lm", "--load-mode", "--numa", "-hft", "--hf-token", "--log-file",
-    "--log-colors", "-lv", "--verbosity", "--log-verbosity", "--spec-draft-type-k", "-ctkd", "--cache-type-k-draft",
-    "--spec-draft-type-v", "-ctvd", "--cache-type-v-draft", "--samplers", "-s", "--seed", "--sampler-seq",
-    "--sampling-seq", "--temp", "--temperature", "--top-k", "--top-p", "--min-p", "--top-nsigma", "--top-n-sigma",
-    "--xtc-probability", "--xtc-threshold", "--typical", "--typical-p", "--repeat-last-n", "--repeat-penalty",
-    "--presence-penalty", "--frequency-penalty", "--dry-multiplier", "--dry-base", "--dry-allowed-length",
-    "--dry-penalty-last-n", "--dry-sequence-breaker", "--adaptive-target", "--adaptive-decay", "--dynatemp-range",
-    "--dynatemp-exp", "--mirostat", "--mirostat-lr", "--mirostat-ent", "-l", "--logit-bias", "--grammar",
-    "--grammar-file", "-j", "--json-schema", "-jf", "--json-schema-file", "-lcs", "--lookup-cache-static", "-lcd",
-    "--lookup-cache-dynamic", "-ctxcp", "--ctx-checkpoints", "--swa-checkpoints", "-cms", "--checkpoint-min-step",
-    "-cram", "--cache-ram", "-r", "--reverse-prompt", "-mmdev", "--mmproj-device", "--image-min-tokens",
-    "--image-max-tokens", "--mtmd-batch-max-tokens", "--video-fps", "--video-timestamp-interval", "--video-ffmpeg-dir",
-    "-a", "--alias", "--tags", "--embd-normalize", "--host", "--port", "--path", "--cors-origins", "--cors-methods",
-    "--cors-headers", "--api-prefix", "--ui-config", "--webui-config", "--ui-config-file", "--webui-config-file",
-    "--tools", "--tools-runtime", "--mcp-servers-config", "--mcp-servers-json", "--api-key", "--api-key-file",
-    "--ssl-key-file", "--ssl-cert-file", "--chat-template-kwargs", "-to", "--timeout", "--sse-ping-interval",
-    "--threads-http", "--cache-reuse", "--slot-save-path", "--media-path", "--models-max", "--reasoning-format", "-rea",
-    "--reasoning", "--reasoning-effort", "--reasoning-budget", "--reasoning-budget-message", "--chat-template",
-    "--chat-template-file", "-sps", "--slot-prompt-similarity", "--sleep-idle-seconds", "--log-prompts-dir",
-    "--spec-draft-threads", "-td", "--threads-draft", "--spec-draft-threads-batch", "-tbd", "--threads-batch-draft",
-    "--spec-draft-cpu-mask", "-Cd", "--cpu-mask-draft", "--spec-draft-cpu-range", "-Crd", "--cpu-range-draft",
-    "--spec-draft-cpu-strict", "--cpu-strict-draft", "--spec-draft-prio", "--prio-draft", "--spec-draft-poll",
-    "--poll-draft", "--spec-draft-cpu-mask-batch", "-Cbd", "--cpu-mask-batch-draft", "--spec-draft-cpu-range-batch",
-    "-Crbd", "--cpu-range-batch-draft", "--spec-draft-cpu-strict-batch", "--cpu-strict-batch-draft",
-    "--spec-draft-prio-batch", "--prio-batch-draft", "--spec-draft-poll-batch", "--poll-batch-draft",
-    "--spec-draft-override-tensor", "-otd", "--override-tensor-draft", "--spec-draft-n-cpu-moe", "--spec-draft-ncmoe",
-    "-ncmoed", "--n-cpu-moe-draft", "--spec-draft-n-max", "--spec-draft-n-min", "--spec-synth-len",
-    "--spec-synth-rates", "--spec-draft-p-split", "--draft-p-split", "--spec-draft-p-min", "--draft-p-min",
-    "--spec-draft-sampling", "--spec-draft-device", "-devd", "--device-draft", "--spec-draft-ngl", "-ngld",
-    "--gpu-layers-draft", "--n-gpu-layers-draft", "--spec-ngram-mod-n-min", "--spec-ngram-mod-n-max",
-    "--spec-ngram-mod-n-match", "--spec-ngram-simple-size-n", "--spec-ngram-simple-size-m",
-    "--spec-ngram-simple-min-hits", "--spec-ngram-map-k-size-n", "--spec-ngram-map-k-size-m",
-    "--spec-ngram-map-k-min-hits", "--spec-ngram-map-k4v-size-n", "--spec-ngram-map-k4v-size-m",
-    "--spec-ngram-map-k4v-min-hits",
-];
+const VALUED: &str = "\
+    -t --threads -tb --threads-batch -C --cpu-mask -Cr --cpu-range --cpu-strict --prio --poll -Cb --cpu-mask-batch \
+    -Crb --cpu-range-batch --cpu-strict-batch --prio-batch --poll-batch -n --predict --n-predict --keep --rope-scaling \
+    --rope-scale --rope-freq-base --rope-freq-scale --yarn-orig-ctx --yarn-ext-factor --yarn-attn-factor \
+    --yarn-beta-slow --yarn-beta-fast -dt --defrag-thold -lm --load-mode --numa -hft --hf-token --log-file \
+    --log-colors -lv --verbosity --log-verbosity --spec-draft-type-k -ctkd --cache-type-k-draft --spec-draft-type-v \
+    -ctvd --cache-type-v-draft --samplers -s --seed --sampler-seq --sampling-seq --temp --temperature --top-k --top-p \
+    --min-p --top-nsigma --top-n-sigma --xtc-probability --xtc-threshold --typical --typical-p --repeat-last-n \
+    --repeat-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length \
+    --dry-penalty-last-n --dry-sequence-breaker --adaptive-target --adaptive-decay --dynatemp-range --dynatemp-exp \
+    --mirostat --mirostat-lr --mirostat-ent -l --logit-bias --grammar --grammar-file -j --json-schema -jf \
+    --json-schema-file -lcs --lookup-cache-static -lcd --lookup-cache-dynamic -ctxcp --ctx-checkpoints \
+    --swa-checkpoints -cms --checkpoint-min-step -cram --cache-ram -r --reverse-prompt -mmdev --mmproj-device \
+    --image-min-tokens --image-max-tokens --mtmd-batch-max-tokens --video-fps --video-timestamp-interval \
+    --video-ffmpeg-dir -a --alias --tags --embd-normalize --host --port --path --cors-origins --cors-methods \
+    --cors-headers --api-prefix --ui-config --webui-config --ui-config-file --webui-config-file --tools \
+    --tools-runtime --mcp-servers-config --mcp-servers-json --api-key --api-key-file --ssl-key-file --ssl-cert-file \
+    --chat-template-kwargs -to --timeout --sse-ping-interval --threads-http --cache-reuse --slot-save-path \
+    --media-path --models-max --reasoning-format -rea --reasoning --reasoning-effort --reasoning-budget \
+    --reasoning-budget-message --chat-template --chat-template-file -sps --slot-prompt-similarity --sleep-idle-seconds \
+    --log-prompts-dir --spec-draft-threads -td --threads-draft --spec-draft-threads-batch -tbd --threads-batch-draft \
+    --spec-draft-cpu-mask -Cd --cpu-mask-draft --spec-draft-cpu-range -Crd --cpu-range-draft --spec-draft-cpu-strict \
+    --cpu-strict-draft --spec-draft-prio --prio-draft --spec-draft-poll --poll-draft --spec-draft-cpu-mask-batch -Cbd \
+    --cpu-mask-batch-draft --spec-draft-cpu-range-batch -Crbd --cpu-range-batch-draft --spec-draft-cpu-strict-batch \
+    --cpu-strict-batch-draft --spec-draft-prio-batch --prio-batch-draft --spec-draft-poll-batch --poll-batch-draft \
+    --spec-draft-override-tensor -otd --override-tensor-draft --spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed \
+    --n-cpu-moe-draft --spec-draft-n-max --spec-draft-n-min --spec-synth-len --spec-synth-rates --spec-draft-p-split \
+    --draft-p-split --spec-draft-p-min --draft-p-min --spec-draft-sampling --spec-draft-device -devd --device-draft \
+    --spec-draft-ngl -ngld --gpu-layers-draft --n-gpu-layers-draft --spec-ngram-mod-n-min --spec-ngram-mod-n-max \
+    --spec-ngram-mod-n-match --spec-ngram-simple-size-n --spec-ngram-simple-size-m --spec-ngram-simple-min-hits \
+    --spec-ngram-map-k-size-n --spec-ngram-map-k-size-m --spec-ngram-map-k-min-hits --spec-ngram-map-k4v-size-n \
+    --spec-ngram-map-k4v-size-m --spec-ngram-map-k4v-min-hits";
 
 /// Override of a model's key; those of the tokenizer change no memory.
 pub(super) const OVERRIDE_KEY: &str = "--override-kv";
@@ -215,13 +205,15 @@ pub(super) fn meaning(flag: &str) -> Option<Means> {
     let lists = [
         (SWITCHES, Means::Nothing(0)),
         (VALUED, Means::Nothing(1)),
-        (&[OVERRIDE_KEY], Means::Nothing(1)),
-        (&["--control-vector-layer-range"], Means::Nothing(2)),
+        (OVERRIDE_KEY, Means::Nothing(1)),
+        ("--control-vector-layer-range", Means::Nothing(2)),
         (DOWNLOADS, Means::NotLocal(true)),
         (DEFAULT_MODELS, Means::NotLocal(false)),
         (PRINTING, Means::StartsNothing),
     ];
-    removed.or_else(|| lists.iter().find(|(names, _)| is(names)).map(|&(_, means)| means))
+    removed.or_else(|| {
+        lists.iter().find(|(names, _)| names.split(' ').any(|known| known == name)).map(|&(_, means)| means)
+    })
 }
 
 /// Flags with an environment variable that changes memory: the variable, the flag's first name, and what it means.
@@ -242,7 +234,7 @@ fn entries() -> impl Iterator<Item = Entry> {
 /// A known flag whose long name begins with or differs little from what was written.
 pub(super) fn similar(flag: &str) -> Option<&'static str> {
     let (wanted, _) = flag.split_once('=').unwrap_or((flag, ""));
-    let all = entries().flat_map(|(names, ..)| names).chain(SWITCHES).chain(VALUED).copied();
+    let all = entries().flat_map(|(names, ..)| names).copied().chain(SWITCHES.split(' ')).chain(VALUED.split(' '));
     let mut long = all.filter(|name| name.starts_with("--") && wanted.len() > 4);
     long.find(|name| *name == wanted || name.starts_with(wanted) || wanted.starts_with(name))
 }
@@ -256,11 +248,11 @@ mod tests {
     #[test]
     fn each_name_and_each_variable_stands_in_one_place() {
         let mut seen = BTreeSet::new();
-        let lists = [SWITCHES, VALUED, DOWNLOADS, DEFAULT_MODELS, PRINTING, &[OVERRIDE_KEY]];
+        let lists = [SWITCHES, VALUED, DOWNLOADS, DEFAULT_MODELS, PRINTING, OVERRIDE_KEY];
         let removed = REMOVED.iter().flat_map(|(names, _)| *names);
-        let all = entries().flat_map(|(names, ..)| names).chain(lists.into_iter().flatten()).chain(removed);
-        for name in all {
-            assert!(name.starts_with('-') && seen.insert(*name), "{name}");
+        let listed = lists.into_iter().flat_map(|names| names.split(' '));
+        for name in entries().flat_map(|(names, ..)| names).chain(removed).copied().chain(listed) {
+            assert!(name.starts_with('-') && seen.insert(name), "{name}");
         }
         let mut variables: Vec<_> = variables().map(|(variable, ..)| variable).collect();
         variables.sort_unstable();

@@ -50,7 +50,9 @@ fn a_whole_command_line_is_understood() {
 
 #[test]
 fn without_flags_everything_is_the_engines_default() {
-    for line in ["", "llama-server", "./build/bin/llama-server --fit on -fa auto -ngl auto -np -1 -kvo --lazy-mode auto"] {
+    for line in
+        ["", "llama-server", "./build/bin/llama-server --fit on -fa auto -ngl auto -np -1 -kvo --lazy-mode auto"]
+    {
         assert_eq!(parse(line), Arguments { fit: Fit::default(), ..parse("-c 0") }, "{line}");
         assert_eq!(parse(line).flags, Flags::new(Vec::new()), "{line}");
     }

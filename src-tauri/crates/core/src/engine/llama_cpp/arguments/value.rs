@@ -43,7 +43,8 @@ pub(super) fn layers(text: &str) -> Read<Option<u64>> {
     match text {
         "auto" | "all" => Ok(None),
         _ => {
-            let layers = number(text, i64::from(i32::MIN)).map_err(|_| "must be a whole number, auto or all".to_owned())?;
+            let layers =
+                number(text, i64::from(i32::MIN)).map_err(|_| "must be a whole number, auto or all".to_owned())?;
             Ok(u64::try_from(layers).ok())
         }
     }
@@ -90,7 +91,9 @@ pub(super) fn shares(text: &str) -> Read<Vec<f32>> {
     let share = |word: &str| word.trim().parse::<f32>().ok().filter(|share| share.is_finite() && *share >= 0.0);
     let shares: Option<Vec<f32>> = text.split([',', '/']).filter(|word| !word.is_empty()).map(share).collect();
     match shares {
-        Some(shares) if shares.len() > DEVICES_MAX => Err(format!("has {} shares; the engine takes {DEVICES_MAX}", shares.len())),
+        Some(shares) if shares.len() > DEVICES_MAX => {
+            Err(format!("has {} shares; the engine takes {DEVICES_MAX}", shares.len()))
+        }
         Some(shares) if !shares.is_empty() => Ok(shares),
         _ => Err("must be numbers from 0 on, parted by commas, such as 3,1".to_owned()),
     }
