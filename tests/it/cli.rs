@@ -97,6 +97,30 @@ fn plan_gives_every_byte_of_a_70b_model_on_two_cards() {
 }
 
 #[test]
+fn plan_explains_every_byte_in_formulas() {
+    let file = places::model("llama-3.3-70b-q4_k_m.gguf");
+    let plan = |more: &[&str]| {
+        let args = ["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--explain".as_ref()];
+        dualgpuopt(args.into_iter().chain(more.iter().map(|arg| arg.as_ref()))).run()
+    };
+    let json = plan(&["--ctx-size", "8192", "--json"]).json();
+    let lines = json["explanation"]["lines"].as_array().expect("lines");
+    let bytes = |of: &serde_json::Value| of["bytes"].as_u64().expect("bytes");
+    for line in lines {
+        let terms = line["terms"].as_array().expect("terms");
+        assert_eq!(terms.iter().map(bytes).sum::<u64>(), bytes(line), "{line}");
+    }
+    for (at, device) in json["plan"]["devices"].as_array().expect("devices").iter().enumerate() {
+        let explained: u64 = lines.iter().filter(|line| line["device"] == at).map(bytes).sum();
+        let free = device["memory"]["free"].as_u64().expect("free");
+        assert_eq!(explained + free, device["total"].as_u64().expect("total"));
+    }
+    let text = plan(&["--ctx-size", "8192"]).stdout;
+    assert!(text.contains("layers × 8 heads × 128 × 2 (K, V) × 8,192 cells × 2 bytes (f16)"), "{text}");
+    assert!(text.contains("× blk.*.ffn_gate.weight (Q4_K of 8,192 × 28,672)"), "{text}");
+}
+
+#[test]
 fn a_context_that_does_not_fit_ends_with_4_and_says_what_would() {
     let file = places::model("llama-3.3-70b-q4_k_m.gguf");
     let args = ["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--ctx-size".as_ref(), "131072".as_ref()];

@@ -5,5 +5,7 @@
 mod bindings;
 mod cli;
 mod engine;
+mod estimate;
 mod telemetry;
 mod tidy;
+mod verify;

@@ -7,7 +7,7 @@ use dualgpuopt_core::command::LaunchSpec;
 use dualgpuopt_core::engine::llama_cpp;
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::gpu::{Machine, SourceHealth, SourceKind};
-use dualgpuopt_core::plan::{Plan, PlanError, Verdict};
+use dualgpuopt_core::plan::{Explanation, Plan, PlanError, Verdict};
 use dualgpuopt_core::session::{LogBatch, SessionId, SessionView};
 use dualgpuopt_launch::{LaunchError, SessionError};
 use dualgpuopt_model::Probe;
@@ -18,7 +18,7 @@ use crate::api::{
 use crate::{App, PlanKey, SameProbe, engine, environment, lock, models, planning};
 
 /// Address that engines listen on.
-const HOST: &str = "127.0.0.1";
+pub(crate) const HOST: &str = "127.0.0.1";
 /// First port tried for an engine; llama-server's own default.
 const PORT_FIRST: u16 = 8080;
 /// Most log lines in one answer.
@@ -94,6 +94,15 @@ impl App {
         blocking(move || app.plan_probed(&ask, &probe)).await?
     }
 
+    /// Every byte of a plan of this model. Not in the registry: the window does not ask for it.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub async fn explain(&self, model: String, plan: Plan) -> Result<Explanation, AppError> {
+        let probe = self.probe(model).await?;
+        blocking(move || dualgpuopt_core::plan::explain(&probe.facts, &plan).map_err(AppError::from)).await?
+    }
+
     /// Sets the engine's program, or looks for it again when `path` is absent.
     ///
     /// # Errors
@@ -121,17 +130,7 @@ impl App {
     /// [`Code::EngineFailed`] when the engine cannot be started.
     pub async fn start(&self, ask: PlanAsk) -> Result<SessionView, AppError> {
         let probe = self.probe(ask.model.clone()).await?;
-        let engine = lock(&self.inner.engine).clone();
-        let program = match (engine.program, engine.problem) {
-            (Some(program), None) => program,
-            (_, problem) => {
-                return Err(AppError::new(
-                    Code::EngineMissing,
-                    problem.unwrap_or_else(|| "No engine is set.".to_owned()),
-                )
-                .hint("Install llama.cpp, or set the path of llama-server."));
-            }
-        };
+        let program = self.engine_program()?;
         let app = self.clone();
         let spec = blocking(move || -> Result<LaunchSpec, AppError> {
             let (plan, machine, _) = app.plan_for(&ask, &probe)?;
@@ -175,6 +174,18 @@ impl App {
         self.inner.launcher.log(session, from_seq, max).map_err(|_| no_session(session))
     }
 
+    /// The engine's program, when there is one that can be run.
+    pub(crate) fn engine_program(&self) -> Result<String, AppError> {
+        let engine = lock(&self.inner.engine).clone();
+        match (engine.program, engine.problem) {
+            (Some(program), None) => Ok(program),
+            (_, problem) => {
+                Err(AppError::new(Code::EngineMissing, problem.unwrap_or_else(|| "No engine is set.".to_owned()))
+                    .hint("Install llama.cpp, or set the path of llama-server."))
+            }
+        }
+    }
+
     async fn probe(&self, path: String) -> Result<Arc<Probe>, AppError> {
         let app = self.clone();
         blocking(move || models::probe(&app.inner.models, &path)).await?
@@ -215,6 +226,13 @@ impl App {
         Ok((plan, machine, question.doubts))
     }
 
+    pub(crate) fn free_port(&self) -> Result<u16, AppError> {
+        self.inner.launcher.free_port(PORT_FIRST).ok_or_else(|| {
+            AppError::new(Code::EngineFailed, format!("No port from {PORT_FIRST} on is free on {HOST}."))
+                .hint("End a program that listens there.")
+        })
+    }
+
     fn spec(
         &self,
         ask: &PlanAsk,
@@ -225,10 +243,7 @@ impl App {
     ) -> Result<LaunchSpec, AppError> {
         let port = match ask.port {
             Some(port) => port,
-            None => self.inner.launcher.free_port(PORT_FIRST).ok_or_else(|| {
-                AppError::new(Code::EngineFailed, format!("No port from {PORT_FIRST} on is free on {HOST}."))
-                    .hint("End a program that listens there.")
-            })?,
+            None => self.free_port()?,
         };
         let mut spec = llama_cpp::command::launch_spec(
             &probe.path.to_string_lossy(),
@@ -247,7 +262,7 @@ impl App {
 }
 
 /// Runs what may block (files, the planner) off the runtime's own threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         AppError::new(Code::Internal, "Something that should not fail did.")
             .hint("This is a defect; the details help us.")
@@ -272,7 +287,7 @@ fn no_machine(health: &SourceHealth) -> AppError {
     }
 }
 
-fn engine_refused(error: &LaunchError) -> AppError {
+pub(crate) fn engine_refused(error: &LaunchError) -> AppError {
     AppError::new(Code::EngineFailed, error.to_string()).caused_by(error)
 }
 

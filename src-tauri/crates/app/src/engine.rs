@@ -17,8 +17,10 @@ pub(crate) fn find(set_by_user: Option<&str>, path_dirs: &[PathBuf]) -> EngineVi
             set_by_user: true,
             problem: check_program(path).err().map(|error| error.to_string()),
         },
-        None => match path_dirs.iter().filter_map(|dir| runnable(&dir.join(PROGRAM))).next() {
-            Some(program) => EngineView { program: Some(program), set_by_user: false, problem: None },
+        None => match on_path(PROGRAM, path_dirs) {
+            Some(path) => {
+                EngineView { program: Some(path.to_string_lossy().into_owned()), set_by_user: false, problem: None }
+            }
             None => EngineView {
                 program: None,
                 set_by_user: false,
@@ -28,10 +30,10 @@ pub(crate) fn find(set_by_user: Option<&str>, path_dirs: &[PathBuf]) -> EngineVi
     }
 }
 
-/// The path, where a program lies there that can be run.
-fn runnable(path: &Path) -> Option<String> {
-    let path = path.to_str()?;
-    check_program(path).is_ok().then(|| path.to_owned())
+/// A program by its name on `PATH`.
+pub(crate) fn on_path(name: &str, path_dirs: &[PathBuf]) -> Option<PathBuf> {
+    let runnable = |path: &PathBuf| path.to_str().is_some_and(|path| check_program(path).is_ok());
+    path_dirs.iter().map(|dir| dir.join(name)).find(runnable)
 }
 
 #[cfg(test)]

@@ -11,11 +11,13 @@ mod commands;
 pub mod display;
 mod engine;
 pub mod environment;
+pub mod estimating;
 mod hidden;
 mod models;
 mod planning;
 mod spawner;
 mod telemetry;
+pub mod verifying;
 
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;

@@ -116,7 +116,7 @@ fn budget(
     clippy::cast_sign_loss,
     reason = "clamped to 0..2^63; byte counts are whole"
 )]
-fn whole(bytes: f64) -> Bytes {
+pub(crate) fn whole(bytes: f64) -> Bytes {
     Bytes(bytes.clamp(0.0, 9.0e18) as u64)
 }
 

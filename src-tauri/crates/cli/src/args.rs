@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Shows how a model falls on the GPUs, and the command that starts it.
     Plan(PlanArgs),
+    /// Shows what a llama-server command line allocates, on the GPUs here or on described ones.
+    Estimate(EstimateArgs),
+    /// Asks the installed llama.cpp what it allocates, and shows our numbers beside its own.
+    Verify(VerifyArgs),
     /// Plans a model, starts the engine with the plan, and shows its log until Ctrl+C.
     Run(RunArgs),
     /// Serves the window's page to a browser on this machine.
@@ -104,6 +108,40 @@ pub(crate) struct PlanArgs {
     /// JSON, with every byte.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Where every byte comes from, by formulas.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// Options of `estimate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EstimateArgs {
+    /// GPUs to assume instead of those here, parted by commas: free memory (23700MiB@cc8.6), or a card's name with all of
+    /// its memory free ("RTX 4090", "RTX 4090@free=22GiB"); "none" for no GPU.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) gpus: Option<String>,
+    /// JSON, with every byte.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command line: variables in front, llama-server, and its flags.
+    #[arg(last = true, required = true, value_name = "llama-server ARGS")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Options of `verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// JSON, with every byte.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Path of llama-server; without it, the one from the settings, else the one on PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) engine: Option<PathBuf>,
+    /// A GGUF file; of a model in shards, the first one.
+    pub(crate) model: PathBuf,
+    /// Flags of llama-server, such as -c 8192 -ngl 20.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+    pub(crate) flags: Vec<String>,
 }
 
 /// Options of `run`.

@@ -1,7 +1,9 @@
 //! `dualgpuopt`: the command line, the terminal dashboard, and the bridge to a browser. Links no web view.
 
 mod args;
+mod estimate;
 mod exit;
+mod explained;
 mod host;
 mod output;
 mod plan;
@@ -10,6 +12,7 @@ mod run;
 mod serve;
 mod status;
 mod tui;
+mod verify;
 mod window;
 
 use std::process::ExitCode;
@@ -35,6 +38,8 @@ fn go(args: &Args) -> Result<ExitCode, Failure> {
     match &args.command {
         Some(Command::Status(options)) => status::run(args, options),
         Some(Command::Plan(options)) => plan::run(args, options),
+        Some(Command::Estimate(options)) => estimate::run(args, options),
+        Some(Command::Verify(options)) => verify::run(args, options),
         Some(Command::Run(options)) => run::run(args, options),
         Some(Command::Serve(options)) => serve::run(args, options),
         None if !args.cli && dualgpuopt_app::display::can_open() => window::open(args),

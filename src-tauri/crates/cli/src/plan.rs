@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use dualgpuopt_app::api::{ModelView, PlanAsk, PlanView};
 use dualgpuopt_core::error::{AppError, Code};
-use dualgpuopt_core::plan::{ContextWish, Plan, Verdict};
+use dualgpuopt_core::plan::{ContextWish, Explanation, Plan, Verdict};
 use serde::Serialize;
 
 use crate::args::{Args, ModelArgs, PlanArgs};
 use crate::exit::{self, Failure};
 use crate::host::{self, Host};
-use crate::{output, render};
+use crate::{explained, output, render};
 
 /// Version of the JSON form. Fields may be added; none changes its meaning without a new version.
 const SCHEMA: u32 = 1;
@@ -23,6 +23,9 @@ struct PlanJson<'a> {
     model: &'a ModelView,
     plan: &'a Plan,
     command: &'a str,
+    /// With `--explain` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<&'a Explanation>,
 }
 
 pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> {
@@ -33,11 +36,17 @@ pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> 
         // A file that cannot be read is said before a GPU that is not there.
         app.open_model(ask.model.clone()).await?;
         host::first_frame(&app).await?;
-        app.plan(ask).await
+        let view = app.plan(ask.clone()).await?;
+        let explanation = if options.explain { Some(app.explain(ask.model, view.plan.clone()).await?) } else { None };
+        Ok::<_, AppError>((view, explanation))
     });
     host.shut_down();
-    let view = planned?;
-    output::line(&if options.json { json(&view) } else { render::plan(&view) })?;
+    let (view, explanation) = planned?;
+    output::line(&match &explanation {
+        _ if options.json => json(&view, explanation.as_ref()),
+        Some(explanation) => format!("{}\n\n{}", render::plan(&view), explained::text(&view.plan, explanation)),
+        None => render::plan(&view),
+    })?;
     Ok(code(&view))
 }
 
@@ -73,7 +82,8 @@ pub(crate) fn code(view: &PlanView) -> ExitCode {
     }
 }
 
-fn json(view: &PlanView) -> String {
-    let json = PlanJson { schema: SCHEMA, model: &view.model, plan: &view.plan, command: &view.command };
+fn json(view: &PlanView, explanation: Option<&Explanation>) -> String {
+    let PlanView { model, plan, command, .. } = view;
+    let json = PlanJson { schema: SCHEMA, model, plan, command, explanation };
     serde_json::to_string(&json).expect("numbers, strings and lists always serialise")
 }

@@ -50,7 +50,7 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
 }
 
 /// A card's name without what all of them share.
-fn short_name(name: &str) -> &str {
+pub(crate) fn short_name(name: &str) -> &str {
     name.strip_prefix("NVIDIA ").map_or(name, |name| name.strip_prefix("GeForce ").unwrap_or(name))
 }
 

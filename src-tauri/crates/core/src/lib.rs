@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod card;
 pub mod command;
 pub mod engine;
 pub mod error;

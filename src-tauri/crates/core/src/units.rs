@@ -100,6 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn thousands_are_parted_by_commas() {
+        assert_eq!([0, 999, 1000, 131_072, 10_485_760].map(thousands), ["0", "999", "1,000", "131,072", "10,485,760"]);
+    }
+
+    #[test]
     fn reads_in_the_unit_a_person_expects() {
         assert_eq!(Bytes::gib(24).to_string(), "24.00 GiB");
         assert_eq!(Bytes::mib(512).to_string(), "512.0 MiB");

@@ -19,10 +19,17 @@ fn by_model() -> BTreeMap<String, Vec<Row>> {
 }
 
 #[derive(Default, Clone, Copy)]
-struct Tally { rows: usize, refused: usize, exact: [usize; PARTS.len()] }
+struct Tally {
+    rows: usize,
+    refused: usize,
+    exact: [usize; PARTS.len()],
+}
 
 #[derive(Default)]
-struct Report { tallies: BTreeMap<String, Tally>, wrong: Vec<String> }
+struct Report {
+    tallies: BTreeMap<String, Tally>,
+    wrong: Vec<String>,
+}
 
 fn check_all() -> Report {
     let only = std::env::var("ONLY").ok();
@@ -34,7 +41,9 @@ fn check_all() -> Report {
                 loop {
                     let next = work.lock().expect("no panics").next();
                     let Some((name, rows)) = next else { return };
-                    if only.as_ref().is_some_and(|only| !name.contains(only)) { continue; }
+                    if only.as_ref().is_some_and(|only| !name.contains(only)) {
+                        continue;
+                    }
                     let facts = model(&name);
                     for row in rows {
                         let outcome = compare(&row, &facts);
@@ -56,7 +65,9 @@ fn check_all() -> Report {
                         match outcome {
                             Outcome::Allocated(parts) => {
                                 for (name, part) in PARTS.iter().zip(parts) {
-                                    if !part.is_empty() { report.wrong.push(format!("{name} {title}: {part}")); }
+                                    if !part.is_empty() {
+                                        report.wrong.push(format!("{name} {title}: {part}"));
+                                    }
                                 }
                             }
                             Outcome::RefusedAlike => {}
@@ -77,5 +88,12 @@ fn dev() {
         eprintln!("{regime:24} {:5} refused {:3}  {:?}", tally.rows, tally.refused, tally.exact);
     }
     let part = std::env::var("PART").unwrap_or_default();
-    for wrong in report.wrong.iter().filter(|w| w.starts_with(&part)).take(std::env::var("N").map_or(20, |n| n.parse().expect("n"))) { eprintln!("{wrong}"); }
+    for wrong in report
+        .wrong
+        .iter()
+        .filter(|w| w.starts_with(&part))
+        .take(std::env::var("N").map_or(20, |n| n.parse().expect("n")))
+    {
+        eprintln!("{wrong}");
+    }
 }

@@ -9,7 +9,7 @@ mod hparams;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{LayerFacts, ModelFacts};
+pub use facts::{LAYERS_MAX, LayerFacts, ModelFacts};
 pub use ggml::GgmlType;
 pub use header::{MetaValue, ModelHeader, TensorFacts};
 pub use hparams::FactsError;

@@ -5,6 +5,7 @@
 mod assemble;
 mod cache;
 mod error;
+mod explain;
 mod ground;
 mod limit;
 mod request;
@@ -16,6 +17,7 @@ use crate::model::ModelFacts;
 
 pub use cache::Block;
 pub use error::{PlanError, RequestProblem};
+pub use explain::{Explanation, explain};
 pub use request::{CONTEXT_MAX, DRIVER_CONTEXT, GPUS_MAX, MICRO_BATCH_MAX, MICRO_BATCH_MIN, PARALLEL_MAX, batch};
 pub use types::{
     CacheLimit, CacheType, ContextWish, DeviceBudget, DevicePlan, Fix, HostPlan, MemoryParts, Plan, PlanRequest,
@@ -46,12 +48,7 @@ pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError
         Some(told) => told.context_limit,
         None => largest(&ground, request.cache_k, request.cache_v)?,
     };
-    let tokens = match request.context {
-        ContextWish::Tokens(tokens) => tokens,
-        ContextWish::Largest if context_limit > 0 => context_limit,
-        ContextWish::Largest => CONTEXT_LEAST,
-    };
-    let choice = Choice { context: u64::from(tokens), cache_k: request.cache_k, cache_v: request.cache_v };
+    let choice = choice(request, context_limit);
     let split = split(&ground, choice)?;
     let laid_out = assemble(model, request, choice, &split)?;
 
@@ -70,6 +67,16 @@ pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError
         split,
         request: request.clone(),
     })
+}
+
+/// What is planned for: the context wanted, or the largest that fits.
+fn choice(request: &PlanRequest, context_limit: u32) -> Choice {
+    let tokens = match request.context {
+        ContextWish::Tokens(tokens) => tokens,
+        ContextWish::Largest if context_limit > 0 => context_limit,
+        ContextWish::Largest => CONTEXT_LEAST,
+    };
+    Choice { context: u64::from(tokens), cache_k: request.cache_k, cache_v: request.cache_v }
 }
 
 /// The user's split, or the best one.

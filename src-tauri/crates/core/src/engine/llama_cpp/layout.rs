@@ -3,6 +3,7 @@
 use crate::engine::llama_cpp::arch::Arch;
 use crate::engine::llama_cpp::compute::{ComputeBuffers, ComputeModel};
 use crate::engine::llama_cpp::flags::Flags;
+use crate::engine::llama_cpp::host_only::{settle_on_host, without_gpu_flags};
 use crate::engine::llama_cpp::kv::{KvCache, kv_cache, output_buffer};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settle::settle_as;
@@ -70,7 +71,12 @@ pub struct Parts {
 pub fn parts(model: &ModelFacts, flags: &Flags) -> Result<Parts, Refused> {
     let arch = Arch::of(model)?;
     let graphs = ComputeModel::new(model);
-    let settled = settle_as(model, &arch, graphs.as_ref().ok(), flags)?;
+    let host_only = flags.devices.is_empty().then(|| without_gpu_flags(flags));
+    let flags = host_only.as_ref().unwrap_or(flags);
+    let settled = match host_only {
+        Some(_) => settle_on_host(flags, |flags| settle_as(model, &arch, graphs.as_ref().ok(), flags))?,
+        None => settle_as(model, &arch, graphs.as_ref().ok(), flags)?,
+    };
     let weights = weights(model, &arch, flags, &settled)?;
     let known = Arch::with_known_caches(model);
     let kv_cache = known.and_then(|arch| kv_cache(model, &arch, flags, &settled));

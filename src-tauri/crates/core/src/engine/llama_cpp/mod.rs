@@ -1,14 +1,20 @@
 //! llama.cpp: its flags, what it makes of them, and what it then allocates, in bytes.
 
 pub mod arch;
+pub mod arguments;
 pub mod command;
 pub mod compute;
+pub mod estimate;
+pub mod explain;
 pub mod flags;
+mod host_only;
 pub mod kv;
 pub mod layout;
 pub mod refused;
+pub mod reported;
 pub mod settle;
 pub mod settled;
 mod sizes;
 mod tensor_split;
+pub mod verify;
 pub mod weights;

@@ -122,7 +122,8 @@ impl ComputeModel {
         let (mut shapes, mut types) = (BTreeMap::new(), BTreeMap::new());
         let mut number = |layer: usize| {
             let own: &Layer = &self.arch.layers[layer];
-            let weights: Vec<_> = self.tables[layer].slots().map(|slot| slot.map(|index| &self.weights[index])).collect();
+            let weights: Vec<_> =
+                self.tables[layer].slots().map(|slot| slot.map(|index| &self.weights[index])).collect();
             let attention = own.attention.as_ref().map(|a| {
                 let shared = !a.owns_cache();
                 (a.heads, a.heads_kv, a.key_length, a.value_length, a.windowed, shared)

@@ -73,7 +73,7 @@ pub(super) struct Setting {
 impl Setting {
     pub(super) fn new(model: &ComputeModel, flags: &Flags, settled: &Settled) -> Result<Self, Unplanned> {
         let alone = matches!(flags.split_mode, SplitMode::None | SplitMode::Tensor);
-        let gpus = if alone { 1 } else { flags.devices.len().max(1) };
+        let gpus = if alone { 1 } else { flags.devices.len() };
         let cpu = Backend::try_from(gpus).ok().filter(|_| gpus <= DEVICES_MAX);
         let cpu = cpu.ok_or_else(|| Unplanned::Unusual { what: format!("{gpus} GPUs") })?;
         let backend = |place: Place| match place {
@@ -164,7 +164,11 @@ fn check(model: &ComputeModel, flags: &Flags, settled: &Settled, units: &[Backen
         return unusual("a number of units that is not that of the layers and the output");
     }
     if flags.embedding == model.traits.has_output() {
-        let kind = if flags.embedding { "embedding with a model that generates text" } else { "a text encoder without embedding" };
+        let kind = if flags.embedding {
+            "embedding with a model that generates text"
+        } else {
+            "a text encoder without embedding"
+        };
         return unusual(kind);
     }
     if !(1..=SLOTS_MAX).contains(&settled.parallel) || ![1, settled.parallel].contains(&settled.streams) {

@@ -1,0 +1,152 @@
+//! What a command line of the engine would allocate here: the file is read, and GPUs are taken as they are now or as
+//! they are described.
+
+use std::path::Path;
+
+use dualgpuopt_core::card::Described;
+use dualgpuopt_core::engine::llama_cpp::arguments::Arguments;
+use dualgpuopt_core::engine::llama_cpp::estimate::{Estimate, Gpu, estimate};
+use dualgpuopt_core::engine::llama_cpp::flags::Device;
+use dualgpuopt_core::error::{AppError, Code};
+use dualgpuopt_core::gpu::{Frame, GpuFacts, Machine, Metric};
+use dualgpuopt_core::model::ModelFacts;
+use dualgpuopt_core::units::Bytes;
+use dualgpuopt_model::ModelCache;
+
+use crate::models;
+use crate::planning::whole;
+
+/// Compute capability taken where the driver does not tell it. It changes no size of any buffer.
+const CAPABILITY_UNKNOWN: u32 = 860;
+
+/// A GPU to estimate for, with what identifies it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// UUID, where it is a real one.
+    pub uuid: Option<String>,
+    /// Its name, for display.
+    pub name: Option<String>,
+    /// As the engine sees it.
+    pub gpu: Gpu,
+}
+
+/// GPUs in words. Free memory that is given is what the engine will find; that of a card named alone is not.
+#[must_use]
+pub fn described(gpus: &[Described]) -> Vec<Candidate> {
+    let one = |gpu: &Described| Candidate {
+        uuid: None,
+        name: gpu.name.clone(),
+        gpu: Gpu { device: Device { free: gpu.free, capability: gpu.capability }, free_is_final: gpu.free_given },
+    };
+    gpus.iter().map(one).collect()
+}
+
+/// The machine's GPUs in the order of the bus, and doubts about them, one sentence each.
+#[must_use]
+pub fn present(machine: &Machine, frame: &Frame) -> (Vec<Candidate>, Vec<String>) {
+    let mut doubts = Vec::new();
+    let gpus = machine.gpus.iter().map(|facts| one_present(facts, frame, &mut doubts)).collect();
+    (gpus, doubts)
+}
+
+fn one_present(facts: &GpuFacts, frame: &Frame, doubts: &mut Vec<String>) -> Candidate {
+    let sample = frame.gpus.iter().find(|sample| sample.gpu == facts.id);
+    let free = sample.and_then(|sample| sample.get(Metric::MemoryFree).value()).map(whole);
+    let free = free.unwrap_or_else(|| {
+        let why = sample.and_then(|s| s.get(Metric::MemoryFree).why()).map_or("no sample yet", |why| why.words());
+        let total = facts.memory_total.unwrap_or(Bytes::ZERO);
+        doubts.push(format!("CUDA{}: free memory is unknown ({why}) and counted as {total}.", facts.index));
+        total
+    });
+    let capability = facts.compute_capability.map_or(CAPABILITY_UNKNOWN, |(major, minor)| major * 100 + minor * 10);
+    Candidate {
+        uuid: Some(facts.id.0.clone()),
+        name: Some(facts.name.clone()),
+        gpu: Gpu { device: Device { free: free.0, capability }, free_is_final: false },
+    }
+}
+
+/// The GPUs that `CUDA_VISIBLE_DEVICES` leaves, in its order; and a doubt about their order, where there is one.
+///
+/// # Errors
+/// [`Code::BadRequest`]: an entry that is no GPU here.
+pub fn visible(arguments: &Arguments, all: Vec<Candidate>) -> Result<(Vec<Candidate>, Option<String>), AppError> {
+    let real = all.iter().any(|gpu| gpu.uuid.is_some());
+    let mixed = all.iter().any(|gpu| gpu.name != all[0].name);
+    let by_number = arguments.visible.as_deref().is_none_or(|list| !list.contains('-'));
+    let doubt = (real && mixed && by_number && !arguments.bus_order).then(|| {
+        "CUDA counts the fastest GPU first unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set; here they are counted in the order of \
+         the bus."
+            .to_owned()
+    });
+    let Some(list) = arguments.visible.as_deref() else { return Ok((all, doubt)) };
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty() && *entry != "-1");
+    let chosen = entries.map(|entry| {
+        let by_uuid =
+            |gpu: &&Candidate| entry.len() > 4 && gpu.uuid.as_deref().is_some_and(|uuid| uuid.starts_with(entry));
+        let found = entry.parse().map_or_else(|_| all.iter().find(by_uuid), |number: usize| all.get(number));
+        found.cloned().ok_or_else(|| {
+            AppError::new(Code::BadRequest, format!("CUDA_VISIBLE_DEVICES names {entry}, which is no GPU here."))
+        })
+    });
+    Ok((chosen.collect::<Result<_, _>>()?, doubt))
+}
+
+/// Reads the model of a command line. Blocks on the file.
+///
+/// # Errors
+/// [`Code::BadRequest`] where none is named; [`Code::FileUnreadable`] or [`Code::ModelInvalid`].
+pub fn read_model(arguments: &Arguments) -> Result<ModelFacts, AppError> {
+    let Some(model) = &arguments.model else {
+        return Err(AppError::new(Code::BadRequest, "The command line names no model.").hint("Name one with -m."));
+    };
+    let path = std::path::absolute(Path::new(model))
+        .map_err(|error| AppError::new(Code::FileUnreadable, format!("{model}: {error}")).caused_by(&error))?;
+    let probe = models::probe(&ModelCache::new(), &path.to_string_lossy())?;
+    Ok(probe.facts.clone())
+}
+
+/// What a command line allocates for a model on GPUs.
+///
+/// # Errors
+/// GPUs that the command line names and that are not there, and whatever the engine refuses.
+pub fn estimate_on(model: &ModelFacts, arguments: &Arguments, gpus: &[Candidate]) -> Result<Estimate, AppError> {
+    let gpus: Vec<Gpu> = gpus.iter().map(|candidate| candidate.gpu).collect();
+    Ok(estimate(model, arguments, &gpus)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use dualgpuopt_core::engine::llama_cpp::arguments::read;
+
+    use super::*;
+
+    fn candidates(names: &[&str]) -> Vec<Candidate> {
+        let gpu = Gpu { device: Device { free: 1 << 34, capability: 860 }, free_is_final: false };
+        let one = |(at, name): (usize, &&str)| Candidate {
+            uuid: Some(format!("GPU-{at}a")),
+            name: Some((*name).into()),
+            gpu,
+        };
+        names.iter().enumerate().map(one).collect()
+    }
+
+    fn arguments(line: &str) -> Arguments {
+        read(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), |_| None).expect("sound")
+    }
+
+    #[test]
+    fn visible_devices_choose_and_order() {
+        let of = |line: &str| {
+            let (gpus, doubt) = visible(&arguments(line), candidates(&["a", "b"])).expect("both are there");
+            (gpus.into_iter().filter_map(|gpu| gpu.name).collect::<String>(), doubt.is_some())
+        };
+        assert_eq!(of("llama-server"), ("ab".to_owned(), true));
+        assert_eq!(of("CUDA_DEVICE_ORDER=PCI_BUS_ID llama-server"), ("ab".to_owned(), false));
+        assert_eq!(of("CUDA_VISIBLE_DEVICES=1,0 llama-server"), ("ba".to_owned(), true));
+        assert_eq!(of("CUDA_VISIBLE_DEVICES=GPU-1a llama-server"), ("b".to_owned(), false));
+        assert_eq!(of("CUDA_VISIBLE_DEVICES= llama-server"), (String::new(), true));
+        let missing = visible(&arguments("CUDA_VISIBLE_DEVICES=2 llama-server"), candidates(&["a", "b"]));
+        assert!(missing.expect_err("no third GPU").message.contains("names 2"));
+    }
+}

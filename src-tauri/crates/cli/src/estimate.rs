@@ -1,0 +1,117 @@
+//! `dualgpuopt estimate`: what a llama-server command line allocates.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use dualgpuopt_app::environment;
+use dualgpuopt_app::estimating::{self, Candidate};
+use dualgpuopt_core::card;
+use dualgpuopt_core::engine::llama_cpp::arguments::read;
+use dualgpuopt_core::engine::llama_cpp::estimate::{Estimate, Parts};
+use dualgpuopt_core::error::{AppError, Code};
+use dualgpuopt_core::units::Bytes;
+use serde::Serialize;
+
+use crate::args::{Args, EstimateArgs};
+use crate::exit::Failure;
+use crate::host::{self, Host};
+use crate::{output, render};
+
+/// Version of the JSON form. Fields may be added; none changes its meaning without a new version.
+const SCHEMA: u32 = 1;
+
+/// `estimate --json`.
+#[derive(Serialize)]
+struct EstimateJson<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    estimate: &'a Estimate,
+}
+
+pub(crate) fn run(args: &Args, options: &EstimateArgs) -> Result<ExitCode, Failure> {
+    let wanted = options.gpus.as_deref().map(card::described).transpose();
+    let wanted = wanted.map_err(|error| AppError::new(Code::BadRequest, error.to_string()))?;
+    // GPUs that are described are not this machine's, and so its choice among them does not count.
+    let here = |name: &str| environment::of_engine(name).filter(|_| wanted.is_none() || !name.starts_with("CUDA_"));
+    let arguments = read(&options.command, here).map_err(AppError::from)?;
+    // A file that cannot be read is said before a GPU that is not there.
+    let model = estimating::read_model(&arguments)?;
+    let (all, mut doubts) = match &wanted {
+        Some(described) => (estimating::described(described), Vec::new()),
+        None => present(args)?,
+    };
+    let (gpus, doubt) = estimating::visible(&arguments, all)?;
+    doubts.extend(doubt);
+    let mut estimate = estimating::estimate_on(&model, &arguments, &gpus)?;
+    estimate.problems.extend(doubts);
+    output::line(&if options.json { json(&estimate) } else { text(&estimate, &gpus) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// This machine's GPUs as they are now.
+pub(crate) fn present(args: &Args) -> Result<(Vec<Candidate>, Vec<String>), Failure> {
+    let host = Host::start(args, None)?;
+    let app = host.app.clone();
+    let found = host.runtime.block_on(host::first_frame(&app));
+    host.shut_down();
+    let (machine, frame) = found?;
+    Ok(estimating::present(&machine, &frame))
+}
+
+fn json(estimate: &Estimate) -> String {
+    serde_json::to_string(&EstimateJson { schema: SCHEMA, estimate })
+        .expect("numbers, strings and lists always serialise")
+}
+
+fn text(estimate: &Estimate, gpus: &[Candidate]) -> String {
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "{:<34} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}  Layers",
+        "MiB", "Weights", "KV", "Compute", "Output", "Sum", "Free"
+    );
+    for (number, (device, candidate)) in estimate.devices.iter().zip(gpus).enumerate() {
+        let name = candidate.name.as_deref().map_or(String::new(), |name| format!(" {}", render::short_name(name)));
+        let free = Bytes(candidate.gpu.device.free);
+        line(&mut text, &format!("{}{name}", device.name), &device.parts, &mib(free.0), &layers(estimate, number));
+        if estimate.uncertainty_bytes[number] > 0 {
+            let _ = write!(text, ", sum ± {} MiB", mib(estimate.uncertainty_bytes[number]));
+        }
+    }
+    let on_host = estimate.layers.iter().filter(|gpu| **gpu < 0).count();
+    line(&mut text, "Host", &estimate.host, "", &count(on_host));
+    for problem in &estimate.problems {
+        let _ = write!(text, "\n! {problem}");
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, parts: &Parts, free: &str, layers: &str) {
+    let _ = write!(
+        text,
+        "\n{:<34} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}  {}",
+        name,
+        mib(parts.weights_bytes),
+        mib(parts.kv_bytes),
+        mib(parts.compute_bytes),
+        mib(parts.output_bytes),
+        mib(parts.sum()),
+        free,
+        layers
+    );
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.2}", Bytes(bytes).as_mib())
+}
+
+/// How many units a GPU has; the last unit is the output.
+fn layers(estimate: &Estimate, number: usize) -> String {
+    let here = |gpu: &i32| usize::try_from(*gpu).is_ok_and(|gpu| gpu == number);
+    let units = estimate.layers.iter().filter(|gpu| here(gpu)).count();
+    if estimate.layers.last().is_some_and(here) { format!("{}, output", count(units - 1)) } else { count(units) }
+}
+
+fn count(layers: usize) -> String {
+    if layers == 0 { "none".to_owned() } else { layers.to_string() }
+}

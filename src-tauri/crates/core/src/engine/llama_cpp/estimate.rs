@@ -1,0 +1,203 @@
+//! What a command line will allocate: bytes per GPU and on the host, with what is uncertain about them.
+//!
+//! Absent: reading files and GPUs; what `--fit` would change (it is said when it would).
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::llama_cpp::arguments::{Arguments, Placed};
+use crate::engine::llama_cpp::flags::{Device, Place};
+use crate::engine::llama_cpp::layout::{Layout, layout};
+use crate::engine::llama_cpp::refused::Refused;
+use crate::error::{AppError, Code};
+use crate::model::ModelFacts;
+use crate::plan::{CacheType, DRIVER_CONTEXT};
+use crate::units::{Bytes, MIB};
+
+/// A GPU to estimate for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// As the engine sees it.
+    pub device: Device,
+    /// Whether `free` is what the engine itself will find. It is not where it was read before the engine runs: the
+    /// engine's own CUDA context is taken off first, and the split follows from what is left.
+    pub free_is_final: bool,
+}
+
+/// Bytes of one device or of the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Weights; on the host the sum of the tensors that stay there.
+    pub weights_bytes: u64,
+    /// KV cache.
+    pub kv_bytes: u64,
+    /// Compute buffer.
+    pub compute_bytes: u64,
+    /// Output buffer; the engine has it on the host alone.
+    pub output_bytes: u64,
+}
+
+impl Parts {
+    /// All parts together.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        [self.weights_bytes, self.kv_bytes, self.compute_bytes, self.output_bytes]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+}
+
+/// Bytes of one GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceParts {
+    /// As the engine names it: `CUDA0`.
+    pub name: String,
+    /// Bytes by part.
+    #[serde(flatten)]
+    pub parts: Parts,
+}
+
+/// What a start allocates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Every GPU there is, by number; one that gets nothing has zeros.
+    pub devices: Vec<DeviceParts>,
+    /// The host.
+    pub host: Parts,
+    /// Number of the GPU of each layer, then of the output; -1 for the host.
+    pub layers: Vec<i32>,
+    /// How far a GPU's sum may be off because the split follows from free memory that is not known to the byte; zero
+    /// where nothing is uncertain.
+    pub uncertainty_bytes: Vec<u64>,
+    /// Things to know before the start, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// Why there is no estimate.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EstimateError {
+    /// The command line names GPUs that are not there.
+    #[error("{0}.")]
+    Arguments(#[from] super::arguments::ArgumentProblem),
+    /// The engine refuses, or its memory is not known.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl From<EstimateError> for AppError {
+    fn from(error: EstimateError) -> Self {
+        Self::new(Code::BadRequest, error.to_string())
+    }
+}
+
+/// What `arguments` allocate for `model` on `gpus`, which are `CUDA0`, `CUDA1` and so on.
+///
+/// # Errors
+/// GPUs that are not there, and whatever the engine refuses.
+pub fn estimate(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu]) -> Result<Estimate, EstimateError> {
+    let devices: Vec<Device> = gpus.iter().map(|gpu| gpu.device).collect();
+    let placed = arguments.on(&devices)?;
+    let laid_out = layout(model, &placed.flags)?;
+    check_known(&laid_out, &placed)?;
+    let parts = by_number(&laid_out, &placed, gpus.len());
+    let uncertainty_bytes = uncertainty(model, arguments, gpus, &parts)?;
+    let host = laid_out.host;
+    Ok(Estimate {
+        problems: problems(arguments, &devices, &placed, &parts),
+        uncertainty_bytes,
+        host: Parts {
+            weights_bytes: host.weights,
+            kv_bytes: host.kv_cache,
+            compute_bytes: host.compute,
+            output_bytes: host.output,
+        },
+        layers: laid_out.settled.units.iter().map(|unit| number(*unit, &placed)).collect(),
+        devices: parts
+            .into_iter()
+            .enumerate()
+            .map(|(gpu, parts)| DeviceParts { name: format!("CUDA{gpu}"), parts })
+            .collect(),
+    })
+}
+
+/// With flash attention the engine converts an f32 cache to f16 in every graph (`build_attn_mha`, llama-graph.cpp). The
+/// rules of compute buffers do not know that: `verify` shows it with `-ctk f32` on the real engine.
+fn check_known(laid_out: &Layout, placed: &Placed) -> Result<(), Refused> {
+    let f32_cache = [placed.flags.cache_k, placed.flags.cache_v].contains(&CacheType::F32);
+    if laid_out.settled.flash_attention && f32_cache {
+        let why =
+            "Compute buffers of an f32 KV cache with flash attention are not known yet; f32 needs -fa off.".to_owned();
+        return Err(Refused::Compute { why });
+    }
+    Ok(())
+}
+
+fn number(unit: Place, placed: &Placed) -> i32 {
+    match unit {
+        Place::Host => -1,
+        Place::Gpu(device) => i32::try_from(placed.numbers[device]).expect("at most sixteen GPUs"),
+    }
+}
+
+/// Parts of every GPU there is.
+fn by_number(laid_out: &Layout, placed: &Placed, gpus: usize) -> Vec<Parts> {
+    let mut parts = vec![Parts::default(); gpus];
+    for (bytes, &number) in laid_out.devices.iter().zip(&placed.numbers) {
+        parts[number] = Parts {
+            weights_bytes: bytes.weights,
+            kv_bytes: bytes.kv_cache,
+            compute_bytes: bytes.compute,
+            output_bytes: 0,
+        };
+    }
+    parts
+}
+
+/// How far each GPU's sum moves when free memory is less by the engine's own CUDA context: on all GPUs, and on each alone.
+fn uncertainty(
+    model: &ModelFacts,
+    arguments: &Arguments,
+    gpus: &[Gpu],
+    parts: &[Parts],
+) -> Result<Vec<u64>, EstimateError> {
+    let mut most = vec![0; gpus.len()];
+    let by_free_memory = arguments.flags.tensor_split.iter().all(|share| *share == 0.0);
+    if !by_free_memory || gpus.len() < 2 || gpus.iter().all(|gpu| gpu.free_is_final) {
+        return Ok(most);
+    }
+    let less = |gpu: &Gpu, wanted: bool| {
+        let taken = if wanted && !gpu.free_is_final { DRIVER_CONTEXT } else { Bytes::ZERO };
+        // Not to nothing: without any free memory there is nothing to split by.
+        Device { free: Bytes(gpu.device.free).saturating_sub(taken).0.max(1), ..gpu.device }
+    };
+    for alone in std::iter::once(None).chain((0..gpus.len()).map(Some)) {
+        let devices = gpus.iter().enumerate().map(|(at, gpu)| less(gpu, alone.is_none_or(|one| one == at)));
+        let placed = arguments.on(&devices.collect::<Vec<_>>())?;
+        let moved = by_number(&layout(model, &placed.flags)?, &placed, gpus.len());
+        for (most, (ours, moved)) in most.iter_mut().zip(parts.iter().zip(&moved)) {
+            *most = u64::max(*most, ours.sum().abs_diff(moved.sum()));
+        }
+    }
+    Ok(most)
+}
+
+/// What would keep the start from being as described.
+fn problems(arguments: &Arguments, devices: &[Device], placed: &Placed, parts: &[Parts]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (position, &gpu) in placed.numbers.iter().enumerate() {
+        let needed = parts[gpu].sum();
+        let free = devices[gpu].free;
+        let margin = arguments.fit.target_mib(position).saturating_mul(MIB);
+        if needed > free {
+            let short = Bytes(needed - free);
+            found.push(format!("CUDA{gpu} lacks {short}: {} are needed and {} are free.", Bytes(needed), Bytes(free)));
+        }
+        if arguments.fit.on && needed > 0 && needed.saturating_add(margin) > free {
+            found.push(format!(
+                "CUDA{gpu} would keep less than {} free: --fit, which is on, changes context or placement then. The numbers \
+                 are those of --fit off.",
+                Bytes(margin)
+            ));
+        }
+    }
+    found
+}

@@ -1,0 +1,33 @@
+//! A start without any GPU: every layer on the host.
+//!
+//! Settling knows GPUs only, so the start is settled with one that no layer goes to. Held against the real engine's own
+//! log in `tests/it/verify.rs`.
+
+use crate::engine::llama_cpp::flags::{Device, Flags, SplitMode};
+use crate::engine::llama_cpp::refused::Refused;
+use crate::engine::llama_cpp::settled::Settled;
+
+/// Any capability: no kernel of the GPU is asked for.
+const CAPABILITY: u32 = 860;
+
+/// The flags that still mean something; the engine says that it ignores the others (`no usable GPU found`).
+pub(super) fn without_gpu_flags(flags: &Flags) -> Flags {
+    Flags {
+        devices: Vec::new(),
+        gpu_layers: Some(0),
+        split_mode: SplitMode::Layer,
+        tensor_split: Vec::new(),
+        main_gpu: 0,
+        ..flags.clone()
+    }
+}
+
+/// What the engine makes of flags without GPUs. `settle` settles flags that have some.
+pub(super) fn settle_on_host(
+    flags: &Flags,
+    settle: impl FnOnce(&Flags) -> Result<Settled, Refused>,
+) -> Result<Settled, Refused> {
+    let unused = Device { free: 1, capability: CAPABILITY };
+    let settled = settle(&Flags { devices: vec![unused], ..flags.clone() })?;
+    Ok(Settled { devices: 0, ..settled })
+}

@@ -1,0 +1,58 @@
+//! Every byte of a plan: the engine's parts by their formulas, and what is counted beside them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::llama_cpp::explain::{Line, Part, explain as explain_engine};
+use crate::engine::llama_cpp::layout::layout;
+use crate::model::ModelFacts;
+use crate::plan::error::PlanError;
+use crate::plan::request::flags;
+use crate::plan::{DeviceBudget, Plan, choice};
+use crate::units::Bytes;
+
+/// A plan, explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Parts that are not empty; `device` is the position in [`Plan::devices`]. GPUs in order, then the host.
+    pub lines: Vec<Line>,
+}
+
+/// Explains a plan of this model.
+///
+/// # Errors
+/// Those of planning; a plan that was made for this model has none.
+pub fn explain(model: &ModelFacts, plan: &Plan) -> Result<Explanation, PlanError> {
+    let request = &plan.request;
+    let used = request.devices.iter().zip(&plan.split).enumerate().filter(|(_, (_, units))| **units > 0);
+    let (positions, used): (Vec<usize>, Vec<(&DeviceBudget, u32)>) =
+        used.map(|(at, (d, &units))| (at, (d, units))).unzip();
+    let (devices, shares): (Vec<&DeviceBudget>, Vec<u32>) = used.into_iter().unzip();
+    let flags = flags(request, choice(request, plan.context_limit), &devices, &shares);
+    let engine = explain_engine(model, &flags, &layout(model, &flags)?)?;
+
+    let mut lines = Vec::new();
+    for (position, device) in plan.devices.iter().enumerate() {
+        let here = |line: &&Line| line.device.is_some_and(|used| positions[used] == position);
+        lines.extend(engine.iter().filter(here).map(|line| Line { device: Some(position), ..line.clone() }));
+        let memory = &device.memory;
+        for (part, bytes, words) in [
+            (
+                Part::DriverContext,
+                memory.driver_context,
+                "CUDA context, modules and pools of the engine's process: an estimate, the upper end of published figures",
+            ),
+            (
+                Part::Others,
+                memory.others,
+                "Held now by other processes, the driver and firmware: all less what is free",
+            ),
+            (Part::Reserve, memory.reserve, "Kept free on purpose"),
+        ] {
+            if bytes > Bytes::ZERO {
+                lines.push(Line::whole(Some(position), part, bytes, words.to_owned()));
+            }
+        }
+    }
+    lines.extend(engine.into_iter().filter(|line| line.device.is_none()));
+    Ok(Explanation { lines })
+}
