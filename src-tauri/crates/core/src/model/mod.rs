@@ -5,6 +5,7 @@ pub mod facts;
 mod ftype;
 pub mod ggml;
 pub mod header;
+pub mod hf;
 mod hparams;
 #[cfg(test)]
 mod tests;

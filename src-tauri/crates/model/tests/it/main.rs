@@ -1,8 +1,11 @@
 //! The reader from outside: files in, facts or a sentence out. No network, no GPU, no real weights.
 
 mod caching;
+mod crafted;
+mod folders;
 mod heads;
 mod reading;
+mod safetensors;
 mod shards;
 mod verdicts;
 mod written;
