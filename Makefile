@@ -9,6 +9,7 @@ SHELL := /bin/bash
 BIN := target/debug
 PYTHON := .cache/venv/bin/python
 MODELS := .cache/models
+HF := .cache/hf
 UI_SOURCES := $(shell find ui -type f -not -path 'ui/dist/*' 2>/dev/null)
 
 .PHONY: help run test unit e2e lint fmt bench coverage release build setup setup-test bindings clean
@@ -56,7 +57,7 @@ build: ui/dist/index.html
 	cargo build --package dualgpuopt-cli --package dualgpuopt-desktop
 
 .PHONY: build-tests
-build-tests: ui/dist/index.html $(MODELS)/tiny.gguf
+build-tests: ui/dist/index.html $(MODELS)/tiny.gguf $(HF)/published.tsv
 	cargo build --workspace --all-targets
 
 node_modules/.package-lock.json: package.json package-lock.json
@@ -75,6 +76,9 @@ $(PYTHON): tests/engine/requirements.txt
 $(MODELS)/tiny.gguf: tests/fixtures/make_models.py $(PYTHON)
 	$(PYTHON) tests/fixtures/make_models.py $(MODELS)
 	@touch $@
+
+$(HF)/published.tsv: tests/fixtures/make_hf.py tests/fixtures/hf_models.py $(PYTHON)
+	$(PYTHON) tests/fixtures/make_hf.py $(HF)
 
 clean: ## Remove everything that was built or fetched
 	rm -rf target node_modules ui/dist .cache artifacts

@@ -4,6 +4,7 @@ mod caching;
 mod crafted;
 mod folders;
 mod heads;
+mod published;
 mod reading;
 mod safetensors;
 mod shards;
