@@ -40,11 +40,22 @@ pub struct Probe {
 
 /// What makes a file the same file; `None` in [`Key`] where there is no file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
+pub(crate) struct Stamp {
     len: u64,
     modified: Option<SystemTime>,
     /// Device and inode, where the system has them.
     identity: (u64, u64),
+}
+
+impl Stamp {
+    pub(crate) fn of(meta: &fs::Metadata) -> Self {
+        Self { len: meta.len(), modified: meta.modified().ok(), identity: identity(meta) }
+    }
+
+    /// Device and inode, where the system has them.
+    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+        Some(self.identity).filter(|identity| *identity != (0, 0))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -135,8 +146,7 @@ fn key(path: &Path) -> Key {
 }
 
 fn stamp(path: &Path) -> io::Result<Stamp> {
-    let meta = fs::metadata(path)?;
-    Ok(Stamp { len: meta.len(), modified: meta.modified().ok(), identity: identity(&meta) })
+    fs::metadata(path).map(|meta| Stamp::of(&meta))
 }
 
 #[cfg(unix)]

@@ -220,8 +220,12 @@ fn published_name(path: &Path) -> Option<String> {
     if snapshots.file_name()? != "snapshots" {
         return None;
     }
-    let repository = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
-    Some(repository.replacen("--", "/", 1))
+    repository_name(snapshots.parent())
+}
+
+/// `organisation/name` for a folder `models--organisation--name`.
+pub(crate) fn repository_name(folder: Option<&Path>) -> Option<String> {
+    Some(folder?.file_name()?.to_str()?.strip_prefix("models--")?.replacen("--", "/", 1))
 }
 
 /// The configuration's facts, and what is wrong with it.

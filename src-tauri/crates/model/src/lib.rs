@@ -12,6 +12,7 @@ mod error;
 mod fault;
 mod gguf;
 mod hf;
+pub mod library;
 mod safetensors;
 mod shards;
 mod table;

@@ -4,6 +4,7 @@ mod caching;
 mod crafted;
 mod folders;
 mod heads;
+mod library;
 mod published;
 mod reading;
 mod safetensors;
