@@ -1,5 +1,6 @@
 //! What a model file says, and what follows for planning.
 
+pub mod catalogue;
 mod checks;
 pub mod facts;
 mod ftype;
