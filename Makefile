@@ -13,6 +13,7 @@ PREFIX ?= $(HOME)/.local
 VENV := .cache/venv
 PYTHON := $(VENV)/bin/python
 MODELS := .cache/models
+HF := .cache/hf
 UI_SOURCES := $(shell find ui -type f -not -path 'ui/dist/*' 2>/dev/null)
 
 .PHONY: help run test unit e2e lint fmt bench coverage release install bindings pictures setup setup-test build build-tests clean
@@ -65,7 +66,7 @@ setup-test: ## Install what the tests need as well
 build: ui/dist/index.html
 	cargo build --package dualgpuopt-cli --package dualgpuopt-desktop
 
-build-tests: ui/dist/index.html $(MODELS)/tiny.gguf
+build-tests: ui/dist/index.html $(MODELS)/tiny.gguf $(HF)/published.tsv
 	cargo build --workspace --all-targets
 
 node_modules/.package-lock.json: package.json package-lock.json
@@ -85,6 +86,9 @@ $(VENV)/.ready: tests/engine/requirements.txt
 $(MODELS)/tiny.gguf: tests/fixtures/make_models.py $(VENV)/.ready
 	$(PYTHON) tests/fixtures/make_models.py $(MODELS)
 	@touch $@
+
+$(HF)/published.tsv: tests/fixtures/make_hf.py tests/fixtures/hf_models.py $(VENV)/.ready
+	$(PYTHON) tests/fixtures/make_hf.py $(HF)
 
 clean: ## Remove everything that was built or fetched
 	rm -rf target node_modules ui/dist .cache artifacts

@@ -69,13 +69,13 @@ impl App {
         Ok(lock(&self.inner.telemetry).history(&query))
     }
 
-    /// Reads a model file's header.
+    /// Reads a model's headers: of a GGUF file, or of a Hugging Face folder.
     ///
     /// # Errors
     /// [`Code::FileUnreadable`] or [`Code::ModelInvalid`], naming what is wrong and where.
     pub async fn open_model(&self, path: String) -> Result<ModelView, AppError> {
-        let probe = self.probe(path).await?;
-        let view = models::view(&probe);
+        let app = self.clone();
+        let view = blocking(move || models::open(&app.inner.models, &path)).await??;
         let (app, file) = (self.clone(), models::remembered(&view));
         let kept = blocking(move || app.change_settings(|settings| settings.remember(file.clone()))).await?;
         if let Err(error) = kept {

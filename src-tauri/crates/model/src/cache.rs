@@ -12,12 +12,22 @@ use dualgpuopt_core::model::ModelFacts;
 use moka::sync::Cache;
 
 use crate::error::ModelError;
+use crate::hf::{self, HfProbe};
 use crate::shards::{read_model, shard_name};
 
 /// Most models kept. Facts of the largest published models take about 300 KiB.
 const MODELS_MAX: u64 = 32;
 
-/// A model as read from its files.
+/// A model as read from its files, in either form.
+#[derive(Clone, Debug)]
+pub enum Opened {
+    /// A GGUF file, which llama.cpp loads.
+    Gguf(Arc<Probe>),
+    /// A Hugging Face model, which vLLM and others load.
+    Hf(Arc<HfProbe>),
+}
+
+/// A GGUF model as read from its files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// Absolute path of the file; of several, the first, whichever was asked for.
@@ -30,11 +40,22 @@ pub struct Probe {
 
 /// What makes a file the same file; `None` in [`Key`] where there is no file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
+pub(crate) struct Stamp {
     len: u64,
     modified: Option<SystemTime>,
     /// Device and inode, where the system has them.
     identity: (u64, u64),
+}
+
+impl Stamp {
+    pub(crate) fn of(meta: &fs::Metadata) -> Self {
+        Self { len: meta.len(), modified: meta.modified().ok(), identity: identity(meta) }
+    }
+
+    /// Device and inode, where the system has them.
+    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+        Some(self.identity).filter(|identity| *identity != (0, 0))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +67,7 @@ struct Key {
 /// Reads models, each version of a file once. Cheap to clone; clones share what was read.
 #[derive(Clone, Debug)]
 pub struct ModelCache {
-    kept: Cache<Key, Arc<Probe>>,
+    kept: Cache<Key, Opened>,
 }
 
 impl Default for ModelCache {
@@ -62,20 +83,42 @@ impl ModelCache {
         Self { kept: Cache::new(MODELS_MAX) }
     }
 
-    /// The model at `path`, which may be any file of a model of several. Callers that ask at the same time wait for one
-    /// reading.
+    /// The GGUF model at `path`, which may be any file of a model of several. Callers that ask at the same time wait for
+    /// one reading.
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names the file and what is wrong with it; [`ModelError::NeedsGguf`] for a Hugging Face model.
+    pub fn probe(&self, path: &Path) -> Result<Arc<Probe>, ModelError> {
+        match self.open(path)? {
+            Opened::Gguf(probe) => Ok(probe),
+            Opened::Hf(probe) => Err(ModelError::NeedsGguf { path: probe.path.clone() }),
+        }
+    }
+
+    /// The model at `path`: a GGUF file, a Hugging Face folder, or a file of one.
     ///
     /// # Errors
     /// A [`ModelError`] that names the file and what is wrong with it.
-    pub fn probe(&self, path: &Path) -> Result<Arc<Probe>, ModelError> {
+    pub fn open(&self, path: &Path) -> Result<Opened, ModelError> {
         let path = std::path::absolute(path)
             .map_err(|error| ModelError::Unreadable { path: path.to_owned(), source: Arc::new(error) })?;
         let key = key(&path);
-        self.kept.try_get_with(key, || probe(&path).map(Arc::new)).map_err(|error| ModelError::clone(&error))
+        self.kept.try_get_with(key, || open(&path)).map_err(|error| ModelError::clone(&error))
     }
 }
 
-/// Reads a model without keeping it.
+/// Reads a model in either form without keeping it.
+///
+/// # Errors
+/// A [`ModelError`] that names the file and what is wrong with it.
+pub fn open(path: &Path) -> Result<Opened, ModelError> {
+    if hf::is_hf(path) {
+        return hf::read(path).map(|probe| Opened::Hf(Arc::new(probe)));
+    }
+    probe(path).map(|probe| Opened::Gguf(Arc::new(probe)))
+}
+
+/// Reads a GGUF model without keeping it.
 ///
 /// # Errors
 /// A [`ModelError`] that names the file and what is wrong with it.
@@ -96,14 +139,14 @@ pub fn probe(path: &Path) -> Result<Probe, ModelError> {
 fn key(path: &Path) -> Key {
     let files = match shard_name(path) {
         Some(name) => name.siblings(path),
+        None if hf::is_hf(path) => hf::files(path),
         None => vec![path.to_owned()],
     };
     Key { path: path.to_owned(), stamps: files.iter().map(|file| stamp(file).ok()).collect() }
 }
 
 fn stamp(path: &Path) -> io::Result<Stamp> {
-    let meta = fs::metadata(path)?;
-    Ok(Stamp { len: meta.len(), modified: meta.modified().ok(), identity: identity(&meta) })
+    fs::metadata(path).map(|meta| Stamp::of(&meta))
 }
 
 #[cfg(unix)]

@@ -8,6 +8,7 @@ use dualgpuopt_core::model::FactsError;
 use thiserror::Error;
 
 use crate::fault::Fault;
+use crate::safetensors::TensorFileFault;
 
 /// A model that could not be read.
 #[derive(Clone, Debug, Error)]
@@ -33,6 +34,47 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong.
         fault: Fault,
+    },
+    /// A safetensors file's header is not sound.
+    #[error("{}: {fault}", file_name(path))]
+    TensorFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: TensorFileFault,
+    },
+    /// The list of a Hugging Face model's files is not sound.
+    #[error("{}: {what}.", file_name(path))]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A tensor is in two files of one model.
+    #[error("{}: the tensor '{tensor}' is in two of the model's files.", file_name(path))]
+    TwiceInFiles {
+        /// The folder.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A folder without weights that we read.
+    #[error("{} is no model that can be read: {reason}.", path.display())]
+    NoWeightFiles {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds instead.
+        reason: &'static str,
+    },
+    /// A Hugging Face model was given where a GGUF file is needed.
+    #[error(
+        "{} is a Hugging Face model (safetensors), which llama.cpp does not load: it needs a GGUF file.",
+        file_name(path)
+    )]
+    NeedsGguf {
+        /// The folder or file.
+        path: PathBuf,
     },
     /// A file of several was given, and others are not there.
     #[error("The model consists of {count} files, and not all are there; missing: {}.", names(missing))]
@@ -84,8 +126,15 @@ impl ModelError {
                 "Check the path, and that the disk is attached."
             }
             Self::Unreadable { .. } => "Check that you may read the file, and that the disk is sound.",
-            Self::NotAFile { .. } => "Choose a file that ends in .gguf.",
+            Self::NotAFile { .. } => "Choose a file that ends in .gguf, or the folder of a Hugging Face model.",
             Self::Header { fault, .. } => fault.hint(),
+            Self::TensorFile { fault, .. } => fault.hint(),
+            Self::Index { .. } => "Download the index again; it must come from the same source as the weights.",
+            Self::TwiceInFiles { .. } => "Keep the files of one model only in the folder.",
+            Self::NoWeightFiles { .. } => "Choose a GGUF file, or a folder with config.json and .safetensors files.",
+            Self::NeedsGguf { .. } => {
+                "Choose a GGUF of this model, or make one with llama.cpp's convert_hf_to_gguf.py; vLLM loads the folder as it is."
+            }
             Self::MissingShards { .. } => "Download the missing files into the same folder.",
             Self::ShardName { .. } => "Give all files of the model back the names they were published with.",
             Self::ShardKey { .. } => "The files do not belong together: download all of them again from one source.",
@@ -100,6 +149,11 @@ impl ModelError {
             Self::Unreadable { path, .. }
             | Self::NotAFile { path }
             | Self::Header { path, .. }
+            | Self::TensorFile { path, .. }
+            | Self::Index { path, .. }
+            | Self::TwiceInFiles { path, .. }
+            | Self::NoWeightFiles { path, .. }
+            | Self::NeedsGguf { path }
             | Self::ShardName { path, .. }
             | Self::ShardKey { path, .. }
             | Self::Facts { path, .. } => path,

@@ -113,7 +113,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// A string of the file as text. Invalid UTF-8 and control characters become U+FFFD: engines accept them, screens must not.
-fn clean(bytes: &[u8]) -> String {
+pub(crate) fn clean(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
         .chars()
         .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })

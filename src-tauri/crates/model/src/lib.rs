@@ -1,6 +1,6 @@
 //! Reads what a model file says, never its weights.
 //!
-//! GGUF headers are untrusted input: every length is held against what remains of the file before it is used, every
+//! Headers of GGUF and safetensors files are untrusted input: every length is held against what remains of the file before it is used, every
 //! collection has a named bound, and a fault names its place. Nothing here knows architectures or plans; the facts are
 //! `dualgpuopt_core`'s.
 
@@ -11,11 +11,16 @@ mod cursor;
 mod error;
 mod fault;
 mod gguf;
+mod hf;
+pub mod library;
+mod safetensors;
 mod shards;
 mod table;
 mod value;
 
-pub use cache::{ModelCache, Probe, probe};
+pub use cache::{ModelCache, Opened, Probe, open, probe};
 pub use error::ModelError;
 pub use fault::Fault;
+pub use hf::{CONFIG_BYTES_MAX, HfProbe};
+pub use safetensors::{HF_TENSORS_MAX, TensorFileFault};
 pub use shards::{SHARDS_MAX, TENSORS_MAX, read_header};

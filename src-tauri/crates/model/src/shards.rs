@@ -50,6 +50,11 @@ impl ShardName<'_> {
         self.prefix
     }
 
+    /// Number of files.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The paths of all files of the model, first to last, in the folder of `path`.
     pub(crate) fn siblings(&self, path: &Path) -> Vec<PathBuf> {
         let name = |number| format!("{}-{number:05}-of-{:05}.gguf", self.prefix, self.count);

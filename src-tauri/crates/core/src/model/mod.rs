@@ -1,10 +1,12 @@
 //! What a model file says, and what follows for planning.
 
+pub mod catalogue;
 mod checks;
 pub mod facts;
 mod ftype;
 pub mod ggml;
 pub mod header;
+pub mod hf;
 mod hparams;
 #[cfg(test)]
 mod tests;
