@@ -48,7 +48,7 @@ class Refused extends BackendError {
       code: "bad_request",
       message: "This page has no valid access token.",
       hint:
-        "Open the whole address that `dualgpuopt serve` printed when it was last started; it ends in #token= and a " +
+        "Open the whole address that dualgpuopt serve printed when it was last started; it ends in #token= and a " +
         "long word. Each start has a new one.",
       detail: "",
     });
