@@ -80,8 +80,7 @@ fn cache_inputs(b: &mut Builder<'_>, windowed: bool, cells: u64) -> CacheInputs 
         let n = rotation_size(first.map_or(k_head, |a| a.key_length));
         b.input(Element::F32, [n, n, 1, 1])
     });
-    let v_rotation =
-        rotates(set.cache_v, v_head).then(|| b.input(Element::F32, [ROTATION_UNIT, ROTATION_UNIT, 1, 1]));
+    let v_rotation = rotates(set.cache_v, v_head).then(|| b.input(Element::F32, [ROTATION_UNIT, ROTATION_UNIT, 1, 1]));
     CacheInputs { cells, k_cells, v_cells, mask, k_rotation, v_rotation }
 }
 
