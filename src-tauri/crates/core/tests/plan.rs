@@ -199,6 +199,27 @@ fn suited(model: &ModelFacts, mut ask: PlanRequest) -> PlanRequest {
     ask
 }
 
+#[test]
+fn every_recorded_model_that_writes_text_is_planned_as_the_engine_lays_it_out() {
+    let mut planned_models = 0;
+    for name in support::names() {
+        let model = support::model(&name);
+        let ask = suited(&model, request(&[RTX_3090, Bytes::gib(16), Bytes::gib(48)]));
+        let plan = match plan(&model, &ask) {
+            Ok(plan) => plan,
+            Err(error) => {
+                assert_eq!(model.arch, "bert", "{name}: {error}");
+                continue;
+            }
+        };
+        // The largest model takes more than these cards hold; all others fit.
+        assert_eq!(fits(&plan), name != "deepseek-v2-236b-iq4_xs", "{name}");
+        assert_eq!(plan.split.iter().sum::<u32>() as usize, model.layers.len() + 1, "{name}");
+        planned_models += 1;
+    }
+    assert_eq!(planned_models, 55);
+}
+
 fn any_model_at_all() -> impl Strategy<Value = &'static ModelFacts> {
     prop_oneof![any_model(), prop::sample::select(OTHERS.iter().collect::<Vec<_>>())]
 }
