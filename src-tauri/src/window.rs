@@ -44,3 +44,5 @@ fn stays_home(url: &Url) -> bool {
     }
     home
 }
+
+
