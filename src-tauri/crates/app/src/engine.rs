@@ -1,6 +1,6 @@
 //! Finds the engine's program: the one that the user set, else `llama-server` on `PATH`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use dualgpuopt_launch::check_program;
 

@@ -136,12 +136,13 @@ impl<'a> TensorSplit<'a> {
                 let high = if turn + 1 == gpus {
                     segment.values
                 } else if sum == 0.0 {
-                    segment.values * (turn as u64 + 1) / gpus as u64
+                    segment.values.saturating_mul(turn as u64 + 1) / gpus as u64
                 } else {
                     part(segment.values, scan[turn], sum)
                 };
                 let high = if turn + 1 == gpus { high } else { high - high % segment.step.max(1) };
-                values[(turn + rotation) % gpus] += high.saturating_sub(low) * segment.times;
+                let own = &mut values[(turn + rotation) % gpus];
+                *own = own.saturating_add(high.saturating_sub(low).saturating_mul(segment.times));
                 low = high;
             }
         }
@@ -200,8 +201,8 @@ impl<'a> TensorSplit<'a> {
     fn step_q(&self, layer: &Layer, block: u64) -> u64 {
         let Some(attention) = &layer.attention else { return 1 };
         let group = self.group(layer) * attention.key_length;
-        let mut unit = block;
-        while unit < UNIT && unit * self.shares.len() as u64 * 1 < group {
+        let (mut unit, gpus) = (block, self.shares.len() as u64);
+        while unit < UNIT && unit * gpus < group {
             unit *= 2;
         }
         lcm(group, unit)
@@ -277,8 +278,8 @@ impl<'a> TensorSplit<'a> {
             return one(1);
         }
         let step = lcm(block, UNIT);
-        let fused =
-            name.starts_with("ffn_gate_up") || (name.starts_with("ffn_up.") && all == 2 * self.down_width(index));
+        let fused = name.starts_with("ffn_gate_up")
+            || (name.starts_with("ffn_up.") && all == self.down_width(index).saturating_mul(2));
         if fused { vec![Segment { values: all / 2, times: 2, step }] } else { one(step) }
     }
 
@@ -333,7 +334,7 @@ fn lcm(a: u64, b: u64) -> u64 {
     while y > 0 {
         (x, y) = (y, x % y);
     }
-    if x == 0 { 1 } else { (a / x).saturating_mul(b).max(1) }
+    a.checked_div(x).map_or(1, |times| times.saturating_mul(b).max(1))
 }
 
 /// `values × at / all` as the engine computes it: in `f32`, then cut off.

@@ -178,6 +178,7 @@ fn state(model: &ModelFacts, traits: Option<&Traits>) -> Result<Option<State>, R
     let inner = bounded("ssm.inner_size", STATE_SIZE_MAX)?;
     let state = bounded("ssm.state_size", STATE_SIZE_MAX)?;
     let groups = bounded("ssm.group_count", TAPS_MAX)?;
+    bounded("ssm.time_step_rank", STATE_SIZE_MAX)?;
     let channels = inner + 2 * groups * state;
     Ok(Some(State { conv: taps.saturating_sub(1) * channels, scan: state * inner }))
 }

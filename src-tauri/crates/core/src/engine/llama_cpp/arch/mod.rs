@@ -6,9 +6,11 @@
 
 mod layers;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use crate::engine::llama_cpp::refused::Refused;
-use crate::model::{MetaValue, ModelFacts};
+use crate::model::ModelFacts;
 
 pub use table::{Activation, Embedding, Graph, Hybrid, Plain, Rope, Routing, Traits};
 
@@ -136,11 +138,4 @@ impl Arch {
         let longest = self.attentions().map(Attention::v_row).max()?;
         self.attentions().any(|attention| attention.v_row() != longest).then_some(longest)
     }
-}
-
-/// The long or the short rope factors: the engine takes the long ones beyond the original context.
-#[must_use]
-pub fn takes_long_factors(model: &ModelFacts, context_per_stream: u64) -> bool {
-    let original = model.hp("rope.scaling.original_context_length").and_then(MetaValue::as_u64);
-    context_per_stream > original.unwrap_or(model.context_trained)
 }
