@@ -85,3 +85,40 @@ pub(crate) fn recent(file: &RecentFile) -> RecentModel {
         present: std::path::Path::new(&file.path).exists(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a test writes what is to be read")]
+    fn hugging_face(folder: &Path) {
+        let config = r#"{"architectures":["LlamaForCausalLM"],"model_type":"llama","hidden_size":8,"num_hidden_layers":2,
+            "num_attention_heads":2,"vocab_size":3,"max_position_embeddings":2048}"#;
+        let header = r#"{"model.embed_tokens.weight":{"dtype":"BF16","shape":[3,8],"data_offsets":[0,48]}}"#;
+        let weights = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 48]].concat();
+        std::fs::write(folder.join("config.json"), config).expect("the folder can be written");
+        std::fs::write(folder.join("model.safetensors"), weights).expect("the folder can be written");
+    }
+
+    #[test]
+    fn a_hugging_face_folder_is_shown_and_llama_cpp_refuses_it_in_words() {
+        let folder = tempfile::tempdir().expect("a folder");
+        hugging_face(folder.path());
+        let path = folder.path().to_string_lossy().into_owned();
+        let cache = ModelCache::new();
+        let shown = open(&cache, &path).expect("the folder is sound");
+        assert_eq!((shown.arch.as_str(), shown.quant.as_str()), ("LlamaForCausalLM", "BF16"));
+        assert_eq!((shown.layers, shown.context_trained, shown.parameters, shown.shards), (2, 2048, 24, 1));
+        assert!(shown.problems.is_empty() && recent(&remembered(&shown)).present);
+        let refused = probe(&cache, &path).expect_err("no GGUF");
+        assert_eq!(refused.code, Code::ModelUnsupported);
+        assert!(
+            refused.message.ends_with("which llama.cpp does not load: it needs a GGUF file."),
+            "{}",
+            refused.message
+        );
+        assert!(refused.hint.contains("vLLM"), "{}", refused.hint);
+    }
+}

@@ -4,7 +4,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use dualgpuopt_core::gpu::GpuId;
 use dualgpuopt_core::model::catalogue::{CatalogueModel, Family, Quantisation, facts, models};
+use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, PlanRequest, plan};
+use dualgpuopt_core::units::Bytes;
 
 /// Recorded head, and the catalogue's name for its model. Heads in types that the catalogue does not offer (Q4_0) are absent.
 const HEADS: [(&str, &str, Quantisation); 33] = [
@@ -77,6 +80,33 @@ fn held_against(head: &str, name: &str, quantisation: Quantisation) {
         })
         .collect();
     assert!(missing.is_empty(), "{head}: {missing:?}");
+    // What cannot be planned yet is refused for both alike.
+    let request = request();
+    let planned = plan(&real, &request).ok();
+    assert!(planned.is_some() || !["llama", "mistral3", "qwen2", "qwen3"].contains(&real.arch.as_str()), "{head}");
+    assert_eq!(plan(&ours, &request).ok(), planned, "{head}");
+}
+
+/// Two cards of 24 GiB.
+fn request() -> PlanRequest {
+    let device = |index: u32| DeviceBudget {
+        gpu: GpuId(format!("GPU-{index}")),
+        index,
+        name: "RTX 3090".to_owned(),
+        total: Bytes::gib(24),
+        others: Bytes::mib(300),
+        reserve: Bytes::mib(512),
+        capability: Some(860),
+    };
+    PlanRequest {
+        context: ContextWish::Tokens(8192),
+        cache_k: CacheType::F16,
+        cache_v: CacheType::F16,
+        parallel: 1,
+        micro_batch: 512,
+        devices: vec![device(0), device(1)],
+        split: None,
+    }
 }
 
 /// Every recorded head whose model the catalogue has; the rest of the list waits for heads of its families.

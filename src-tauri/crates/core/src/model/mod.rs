@@ -2,6 +2,7 @@
 
 pub mod catalogue;
 mod checks;
+pub mod custom;
 pub mod facts;
 mod ftype;
 pub mod ggml;

@@ -88,7 +88,8 @@ pub fn header(shape: &ModelShape, quantisation: Quantisation) -> ModelHeader {
             TensorFacts { name, ty, n_dims, dims: all, bytes: row * rows }
         })
         .collect();
-    let file_bytes = tensors.iter().map(|tensor| tensor.bytes.next_multiple_of(ALIGNMENT)).sum();
+    let file_bytes =
+        tensors.iter().fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes.next_multiple_of(ALIGNMENT)));
     ModelHeader { version: 3, meta, tensors, shards: 1, file_bytes }
 }
 

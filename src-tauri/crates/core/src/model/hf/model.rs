@@ -31,8 +31,8 @@ impl HfTensor {
     /// The layer `N` of a name `….layers.N.…`, `….h.N.…` or `….blocks.N.…` of the language model; `None` for others.
     #[must_use]
     pub fn layer(&self) -> Option<u64> {
-        let tower = ["vision", "visual", "audio", "vit", "image"];
-        if tower.iter().any(|word| self.name.split_once('.').is_some_and(|_| self.name.contains(word))) {
+        const TOWERS: [&str; 4] = ["vision", "visual", "audio", "image"];
+        if TOWERS.iter().any(|word| self.name.contains(word)) {
             return None;
         }
         let mut parts = self.name.split('.');
