@@ -12,7 +12,7 @@ use dualgpuopt_core::engine::llama_cpp::compute::{ComputeBuffers, ComputeModel, 
 use dualgpuopt_core::engine::llama_cpp::flags::{Flags, Place, SplitMode};
 use dualgpuopt_core::engine::llama_cpp::settled::Settled;
 use serde_json::Value;
-use support::{Row, folder, model_in, rows_in};
+use support::{Row, folder};
 
 /// Names a folder with all recorded rows, laid out like `tests/fixtures/ground-truth`.
 const ALL_ROWS: &str = "DUALGPUOPT_GROUND_TRUTH";
@@ -86,9 +86,9 @@ struct Outcome {
 fn check(folder: &Path) -> Outcome {
     let mut models: BTreeMap<String, Result<(ComputeModel, usize), Unplanned>> = BTreeMap::new();
     let mut outcome = Outcome::default();
-    for row in rows_in(folder).into_iter().filter(|row| !row.record["error"].is_string()) {
+    for row in support::rows().into_iter().filter(|row| !row.record["error"].is_string()) {
         let model = models.entry(row.model.clone()).or_insert_with(|| {
-            let facts = model_in(folder, &row.model);
+            let facts = support::model(&row.model);
             ComputeModel::new(&facts).map(|model| (model, facts.layers.len()))
         });
         let (model, layers) = match model {
@@ -138,9 +138,9 @@ fn all_recorded_compute_buffers_come_out_byte_for_byte() {
 #[test]
 fn layers_of_a_repeating_run_do_not_change_the_buffers() {
     // The same 70B model cut elsewhere between two GPUs: only what lies at the cut matters, never how many layers.
-    let facts = model_in(&folder(), "llama-3.3-70b-q4_k_m");
+    let facts = support::model("llama-3.3-70b-q4_k_m");
     let model = ComputeModel::new(&facts).expect("the graph is described");
-    let row = rows_in(&folder())
+    let row = support::rows()
         .into_iter()
         .find(|row| row.model == facts.name && row.flags.devices.len() == 2 && row.record["copies"] == 4)
         .expect("the model has rows on two GPUs");

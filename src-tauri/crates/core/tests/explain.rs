@@ -1,4 +1,5 @@
-//! Explanations add up: to what llama.cpp allocated, and to the plans that they explain.
+//! Explanations add up: to every recorded start as it is laid out (that layouts are what llama.cpp allocated is held by
+//! `ground_truth.rs`), and to the plans that they explain.
 
 mod support;
 
@@ -28,7 +29,7 @@ fn sums(lines: &[Line]) -> BTreeMap<(Option<usize>, Part), u64> {
 }
 
 #[test]
-fn explained_parts_are_those_that_the_engine_allocated() {
+fn explained_parts_are_those_of_the_layout() {
     let rows = rows();
     let models = models(&rows);
     let mut explained = 0;
@@ -36,21 +37,16 @@ fn explained_parts_are_those_that_the_engine_allocated() {
         let model = &models[&row.model];
         let Ok(layout) = layout(model, &row.flags) else { continue };
         let sums = sums(&explain_engine(model, &row.flags, &layout).expect("it was laid out"));
-        let part = |gpu: usize, part| sums.get(&(Some(gpu), part)).copied().unwrap_or(0);
-        for gpu in 0..row.flags.devices.len() {
-            let name = format!("CUDA{gpu}");
-            let theirs = row.record["devices"].as_array().expect("a list").iter().find(|d| d["name"] == name.as_str());
-            for (ours, key) in [(Part::Weights, "model"), (Part::KvCache, "kv"), (Part::Compute, "compute")] {
-                let theirs = theirs.and_then(|device| device[key].as_u64()).unwrap_or(0);
-                assert_eq!(part(gpu, ours), theirs, "{key} on {name} of {} {}", row.model, row.record["flags"]);
-            }
+        let of = |device, part| sums.get(&(device, part)).copied().unwrap_or(0);
+        for (gpu, bytes) in layout.devices.iter().enumerate() {
+            let ours = [Part::Weights, Part::KvCache, Part::Compute].map(|part| of(Some(gpu), part));
+            let allocated = [bytes.weights, bytes.kv_cache, bytes.compute];
+            assert_eq!(ours, allocated, "CUDA{gpu} of {} {}", row.model, row.record["flags"]);
         }
-        for (ours, key) in
-            [(Part::Weights, "model"), (Part::KvCache, "kv"), (Part::Compute, "compute"), (Part::Output, "output")]
-        {
-            let ours = sums.get(&(None, ours)).copied().unwrap_or(0);
-            assert_eq!(Some(ours), row.record["host"][key].as_u64(), "{key} on the host of {}", row.model);
-        }
+        let ours = [Part::Weights, Part::KvCache, Part::Compute, Part::Output].map(|part| of(None, part));
+        let host = layout.host;
+        let allocated = [host.weights, host.kv_cache, host.compute, host.output];
+        assert_eq!(ours, allocated, "host of {} {}", row.model, row.record["flags"]);
         explained += 1;
     }
     assert!(explained >= 190, "only {explained} rows were explained");

@@ -11,12 +11,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use crate::engine::llama_cpp::arch::Arch;
 use crate::engine::llama_cpp::compute::ComputeModel;
 use crate::engine::llama_cpp::flags::Place;
 use crate::engine::llama_cpp::kv::layer_bytes_on_gpu;
 use crate::engine::llama_cpp::refused::Refused;
-use crate::engine::llama_cpp::settle::settle;
-use crate::engine::llama_cpp::weights::{Part, bytes_at, loaded_layers, part_of};
+use crate::engine::llama_cpp::settle::settle_as;
+use crate::engine::llama_cpp::weights::{Part, TOKEN_EMBEDDING, bytes_at, part_of};
 use crate::model::{ModelFacts, TensorFacts};
 use crate::plan::PlanRequest;
 use crate::plan::request::{Choice, flags};
@@ -35,6 +36,7 @@ const LONG_SPLIT: [u32; 3] = [2, 2, 4];
 pub(super) struct Ground<'a> {
     pub(super) model: &'a ModelFacts,
     pub(super) request: &'a PlanRequest,
+    arch: Arch,
     /// Weights per unit on a GPU, bytes.
     weights: Vec<u64>,
     /// Weights of which each GPU with a layer has a copy.
@@ -48,18 +50,19 @@ pub(super) struct Ground<'a> {
 impl<'a> Ground<'a> {
     /// Sums the weights of each unit.
     pub(super) fn new(model: &'a ModelFacts, request: &'a PlanRequest) -> Result<Self, Refused> {
-        let layers = model.layers.len();
+        let arch = Arch::with_known_caches(model)?;
+        let layers = arch.layer_count;
         let gpu = Place::Gpu(0);
         let mut weights = vec![0_u64; layers + 1];
         let mut every_layer = 0_u64;
         for tensor in &model.tensors {
-            let unit = match part_of(&tensor.name, layers)? {
-                Part::Layer(layer) if layer >= loaded_layers(model) => continue,
+            let unit = match part_of(&arch, &tensor.name)? {
+                Part::Layer(layer) if layer >= arch.layers.len() => continue,
                 Part::Layer(layer) => layer,
                 Part::Output => layers,
-                Part::Input if model.tied_output => layers,
+                Part::Input if arch.tied && tensor.name == TOKEN_EMBEDDING => layers,
                 Part::Input => continue,
-                Part::EveryLayer => {
+                Part::RopeFactors => {
                     every_layer = every_layer.saturating_add(bytes_at(tensor, gpu)?);
                     continue;
                 }
@@ -67,26 +70,25 @@ impl<'a> Ground<'a> {
             weights[unit] = weights[unit].saturating_add(bytes_at(tensor, gpu)?);
         }
         let (short, long) = (Sample::new(model, SHORT_LAYERS)?, Sample::new(model, LONG_LAYERS)?);
-        Ok(Self { model, request, weights, every_layer, short, long, known: RefCell::default() })
+        Ok(Self { model, request, arch, weights, every_layer, short, long, known: RefCell::default() })
     }
 
     /// What must be held under a choice, whatever the split, with compute buffers as given.
     pub(super) fn demand(&self, choice: Choice, compute: ByRole) -> Result<Demand, Refused> {
         let Some(device) = self.request.devices.first() else { return Err(Refused::NoDevices) };
         let flags = flags(self.request, choice, &[device], &[1]);
-        let settled = settle(self.model, &flags)?;
-        let loaded = loaded_layers(self.model);
+        let settled = settle_as(self.model, &self.arch, None, &flags)?;
         let mut before = Vec::with_capacity(self.weights.len() + 1);
         let mut sum = 0_u64;
         before.push(sum);
         let mut kv = None;
         for (unit, &weights) in self.weights.iter().enumerate() {
             sum = sum.saturating_add(weights);
-            if let Some(layer) = self.model.layers.get(unit).filter(|_| unit < loaded) {
+            if let Some(layer) = self.arch.layers.get(unit) {
                 // Most models have one kind of layer; its cache is worked out once.
                 let bytes = match kv {
                     Some((kind, bytes)) if kind == layer => bytes,
-                    _ => layer_bytes_on_gpu(self.model, layer, &flags, &settled),
+                    _ => layer_bytes_on_gpu(&self.arch, layer, &flags, &settled),
                 };
                 kv = Some((layer, bytes));
                 sum = sum.saturating_add(bytes);
@@ -131,7 +133,7 @@ impl Sample {
     fn buffers(&self, request: &PlanRequest, choice: Choice, split: &[u32]) -> Result<Vec<u64>, Refused> {
         let device = request.devices.first().ok_or(Refused::NoDevices)?;
         let flags = flags(request, choice, &vec![device; split.len()], split);
-        let settled = settle(&self.model, &flags)?;
+        let settled = settle_as(&self.model, &Arch::of(&self.model)?, None, &flags)?;
         Ok(self.graphs.buffers(&flags, &settled).map_err(Refused::compute)?.devices)
     }
 }
@@ -139,9 +141,10 @@ impl Sample {
 /// A model of `count` layers: the first ones, over and over where there are fewer.
 fn shortened(model: &ModelFacts, count: usize) -> ModelFacts {
     let all = model.layers.len();
+    let arch = Arch::of(model).expect("the model was described before");
     let mut tensors = Vec::new();
     for tensor in &model.tensors {
-        match part_of(&tensor.name, all) {
+        match part_of(&arch, &tensor.name) {
             Ok(Part::Layer(layer)) => {
                 for copy in (layer..count).step_by(all) {
                     let name = tensor.name.replacen(&format!("blk.{layer}."), &format!("blk.{copy}."), 1);

@@ -1,8 +1,11 @@
 //! Recorded allocations of llama.cpp, and the models they were recorded with. See `tests/fixtures/ground-truth/README.md`.
 #![allow(dead_code, unreachable_pub, reason = "shared by test binaries, each of which uses a part")]
 
+pub mod truth;
+
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use dualgpuopt_core::engine::llama_cpp::flags::{Device, Flags, FlashAttention, Place, SplitMode, TensorOverride};
@@ -26,12 +29,9 @@ pub struct Row {
 
 /// Every recorded start.
 pub fn rows() -> Vec<Row> {
-    rows_in(&folder())
-}
-
-/// Every recorded start of a folder laid out like the fixtures'.
-pub fn rows_in(folder: &Path) -> Vec<Row> {
-    let text = fs::read_to_string(folder.join("truth.jsonl")).expect("the rows are there");
+    let file = File::open(folder().join("truth.jsonl.gz")).expect("the rows are there");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the rows are whole");
     text.lines()
         .map(|line| {
             let record: Value = serde_json::from_str(line).expect("a row is JSON");
@@ -43,11 +43,7 @@ pub fn rows_in(folder: &Path) -> Vec<Row> {
 
 /// A model's facts, read from its header as a file: the recorded head, extended to the full size (sparse).
 pub fn model(name: &str) -> ModelFacts {
-    model_in(&folder(), name)
-}
-
-/// A model's facts, from a folder laid out like the fixtures'.
-pub fn model_in(folder: &Path, name: &str) -> ModelFacts {
+    let folder = folder();
     let sizes = fs::read_to_string(folder.join("models.csv")).expect("the table is there");
     let size = sizes
         .lines()

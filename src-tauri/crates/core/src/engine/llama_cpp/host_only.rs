@@ -3,9 +3,11 @@
 //! Settling knows GPUs only, so the start is settled with one that no layer goes to. Held against the real engine's own
 //! log in `tests/it/verify.rs`.
 
+use crate::engine::llama_cpp::arch::Arch;
+use crate::engine::llama_cpp::compute::ComputeModel;
 use crate::engine::llama_cpp::flags::{Device, Flags, SplitMode};
 use crate::engine::llama_cpp::refused::Refused;
-use crate::engine::llama_cpp::settle::settle;
+use crate::engine::llama_cpp::settle::settle_as;
 use crate::engine::llama_cpp::settled::Settled;
 use crate::model::ModelFacts;
 
@@ -25,8 +27,13 @@ pub(super) fn without_gpu_flags(flags: &Flags) -> Flags {
 }
 
 /// What the engine makes of flags without GPUs.
-pub(super) fn settle_on_host(model: &ModelFacts, flags: &Flags) -> Result<Settled, Refused> {
+pub(super) fn settle_on_host(
+    model: &ModelFacts,
+    arch: &Arch,
+    graphs: Option<&ComputeModel>,
+    flags: &Flags,
+) -> Result<Settled, Refused> {
     let unused = Device { free: 1, capability: CAPABILITY };
-    let settled = settle(model, &Flags { devices: vec![unused], ..flags.clone() })?;
+    let settled = settle_as(model, arch, graphs, &Flags { devices: vec![unused], ..flags.clone() })?;
     Ok(Settled { devices: 0, ..settled })
 }

@@ -1,16 +1,19 @@
-//! The KV cache and the output buffer, in bytes.
+//! KV cache, recurrent state and the output buffer, in bytes.
 //!
-//! Source: `llama_kv_cache` and `llama_context::output_reserve`, tree of 6 October 2026. Absent: sliding windows,
-//! recurrent state and compressed (MLA) caches.
+//! Source: `llama_kv_cache`, `llama_kv_cache_iswa`, `llama_memory_recurrent` and `llama_context::output_reserve`, tree of
+//! 6 October 2026.
 
-use crate::engine::llama_cpp::flags::{Flags, Place};
+use crate::engine::llama_cpp::arch::{Arch, Attention, Layer};
+use crate::engine::llama_cpp::flags::{Flags, FlashAttention, Place, SplitMode};
+use crate::engine::llama_cpp::refused::Refused;
+use crate::engine::llama_cpp::settle::CONTEXT_STEP;
 use crate::engine::llama_cpp::settled::Settled;
 use crate::engine::llama_cpp::sizes::{Packing, allocated};
-use crate::engine::llama_cpp::weights::loaded_layers;
-use crate::model::{LayerFacts, ModelFacts};
+use crate::engine::llama_cpp::tensor_split::TensorSplit;
+use crate::model::ModelFacts;
 use crate::plan::CacheType;
 
-/// Bytes of the KV cache.
+/// Bytes of the KV cache, recurrent state included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvCache {
     /// Per GPU, in the order of `Flags::devices`.
@@ -19,47 +22,126 @@ pub struct KvCache {
     pub host: u64,
 }
 
-/// Bytes of the KV cache of every layer, on the layer's device.
-#[must_use]
-pub fn kv_cache(model: &ModelFacts, flags: &Flags, settled: &Settled) -> KvCache {
-    let v_row = padded_v_row(model, settled);
+/// A tensor of the cache: its row, and how many of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CacheTensor {
+    pub(super) kind: CacheKind,
+    /// Values per row.
+    pub(super) row: u64,
+    pub(super) rows: u64,
+    pub(super) packing: Packing,
+}
+
+/// What a tensor of the cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CacheKind {
+    /// K or V of an attention.
+    Attention,
+    /// Last inputs of a convolution.
+    Convolution,
+    /// Recurrent state.
+    State,
+}
+
+/// Bytes of the cache of every layer, on the layer's device.
+///
+/// # Errors
+/// Splits over all GPUs that are not described.
+pub fn kv_cache(model: &ModelFacts, arch: &Arch, flags: &Flags, settled: &Settled) -> Result<KvCache, Refused> {
     let mut sum = KvCache { devices: vec![0; flags.devices.len()], host: 0 };
-    for (layer, &unit) in model.layers.iter().zip(&settled.units).take(loaded_layers(model)) {
+    let cache = Cache::new(arch, flags, settled);
+    let split = TensorSplit::new(model, arch, flags)?;
+    for (index, (layer, &unit)) in arch.layers.iter().zip(&settled.units).enumerate() {
         let place = if flags.kv_offload { unit } else { Place::Host };
-        let bytes = layer_bytes(layer, v_row, flags, settled, place);
-        match place {
-            Place::Host => sum.host = sum.host.saturating_add(bytes),
-            Place::Gpu(device) => sum.devices[device] = sum.devices[device].saturating_add(bytes),
+        for tensor in cache.tensors(layer) {
+            match place {
+                Place::Host => sum.host = sum.host.saturating_add(tensor.bytes(place)),
+                Place::Gpu(_) if flags.split_mode == SplitMode::Tensor => {
+                    for (device, bytes) in split.cache(index, tensor).into_iter().enumerate() {
+                        sum.devices[device] = sum.devices[device].saturating_add(bytes);
+                    }
+                }
+                Place::Gpu(device) => sum.devices[device] = sum.devices[device].saturating_add(tensor.bytes(place)),
+            }
         }
     }
-    sum
+    Ok(sum)
 }
 
 /// Bytes of one layer's cache on a GPU.
-pub(crate) fn layer_bytes_on_gpu(model: &ModelFacts, layer: &LayerFacts, flags: &Flags, settled: &Settled) -> u64 {
-    layer_bytes(layer, padded_v_row(model, settled), flags, settled, Place::Gpu(0))
+pub(crate) fn layer_bytes_on_gpu(arch: &Arch, layer: &Layer, flags: &Flags, settled: &Settled) -> u64 {
+    let cache = Cache::new(arch, flags, settled);
+    cache.tensors(layer).fold(0, |sum, tensor| sum.saturating_add(tensor.bytes(Place::Gpu(0))))
 }
 
-/// Without flash attention V lies transposed, and every layer's rows are as long as the longest.
-fn padded_v_row(model: &ModelFacts, settled: &Settled) -> Option<u64> {
-    if settled.flash_attention { None } else { model.layers.iter().map(v_row).max() }
+/// Cells of one stream of the cache of windowed layers: window and micro-batch, for every slot that shares the stream.
+/// Source: `llama_kv_cache_iswa`, `size_swa`.
+#[must_use]
+pub fn window_cells(arch: &Arch, flags: &Flags, settled: &Settled) -> u64 {
+    let all = settled.context_per_stream;
+    if flags.swa_full {
+        return all;
+    }
+    let sharing = if settled.streams == 1 { settled.parallel } else { 1 };
+    let seen = arch.window.saturating_mul(sharing).saturating_add(settled.micro_batch);
+    all.min(seen).checked_next_multiple_of(CONTEXT_STEP).unwrap_or(all)
 }
 
-fn v_row(layer: &LayerFacts) -> u64 {
-    layer.heads_kv.saturating_mul(layer.value_length)
+struct Cache<'a> {
+    flags: &'a Flags,
+    settled: &'a Settled,
+    window_cells: u64,
+    /// Without flash attention V lies transposed, and every layer's rows are as long as the longest.
+    padded_v_row: Option<u64>,
 }
 
-fn layer_bytes(layer: &LayerFacts, v_padded: Option<u64>, flags: &Flags, settled: &Settled, place: Place) -> u64 {
-    let cells = settled.context_per_stream.saturating_mul(settled.streams);
-    let k = half_bytes(layer.heads_kv.saturating_mul(layer.key_length), cells, flags.cache_k, place);
-    let v = half_bytes(v_padded.unwrap_or_else(|| v_row(layer)), cells, flags.cache_v, place);
-    k.saturating_add(v)
+impl<'a> Cache<'a> {
+    fn new(arch: &Arch, flags: &'a Flags, settled: &'a Settled) -> Self {
+        let transposed = flags.flash_attention == FlashAttention::Off;
+        Self {
+            flags,
+            settled,
+            window_cells: window_cells(arch, flags, settled),
+            padded_v_row: if transposed { arch.padded_v_row() } else { None },
+        }
+    }
+
+    fn tensors(&self, layer: &Layer) -> impl Iterator<Item = CacheTensor> + use<> {
+        let plain = |kind, row| CacheTensor {
+            kind,
+            row,
+            rows: self.settled.parallel,
+            packing: Packing { values: 1, bytes: 4, quantised: false },
+        };
+        let [k, v] = match &layer.attention {
+            Some(attention) if attention.owns_cache() => self.halves(attention).map(Some),
+            _ => [None, None],
+        };
+        let state = layer.state.map(|s| [plain(CacheKind::Convolution, s.conv), plain(CacheKind::State, s.scan)]);
+        [k, v].into_iter().flatten().chain(state.into_iter().flatten()).filter(|tensor| tensor.row > 0)
+    }
+
+    fn halves(&self, attention: &Attention) -> [CacheTensor; 2] {
+        let cells = if attention.windowed { self.window_cells } else { self.settled.context_per_stream };
+        let half = |row: u64, cache: CacheType| {
+            let block = cache.block();
+            CacheTensor {
+                kind: CacheKind::Attention,
+                row,
+                rows: cells.saturating_mul(self.settled.streams),
+                packing: Packing { values: block.values, bytes: block.bytes, quantised: cache.is_quantised() },
+            }
+        };
+        let v_row = attention.v_row();
+        let v_row = if v_row > 0 { self.padded_v_row.unwrap_or(v_row) } else { 0 };
+        [half(attention.k_row(), self.flags.cache_k), half(v_row, self.flags.cache_v)]
+    }
 }
 
-fn half_bytes(row_values: u64, cells: u64, cache: CacheType, place: Place) -> u64 {
-    let block = cache.block();
-    let packing = Packing { values: block.values, bytes: block.bytes, quantised: cache.is_quantised() };
-    allocated(place, packing.row(row_values).saturating_mul(cells), row_values, packing)
+impl CacheTensor {
+    pub(super) fn bytes(self, place: Place) -> u64 {
+        allocated(place, self.packing.row(self.row).saturating_mul(self.rows), self.row, self.packing)
+    }
 }
 
 /// Bytes of the output buffer on the host (pinned): one row of logits per slot, and one of embeddings where those are

@@ -1,5 +1,6 @@
 //! llama.cpp: its flags, what it makes of them, and what it then allocates, in bytes.
 
+pub mod arch;
 pub mod arguments;
 pub mod command;
 pub mod compute;
@@ -14,5 +15,6 @@ pub mod reported;
 pub mod settle;
 pub mod settled;
 mod sizes;
+mod tensor_split;
 pub mod verify;
 pub mod weights;

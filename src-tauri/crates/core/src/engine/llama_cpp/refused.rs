@@ -62,9 +62,15 @@ pub enum Refused {
     /// `-sm row` on CUDA devices.
     #[error("Split mode \"row\": this version of llama.cpp's CUDA backend does not support split buffers.")]
     RowSplit,
-    /// `-sm tensor`.
-    #[error("Split mode \"tensor\" cannot be planned yet; use \"layer\".")]
-    TensorSplit,
+    /// `-sm tensor` with an architecture that the engine does not cut up.
+    #[error("Split mode \"tensor\" is not implemented by llama.cpp for architecture \"{arch}\"; use \"layer\".")]
+    TensorSplit {
+        /// `general.architecture`.
+        arch: String,
+    },
+    /// `-sm tensor` with a part of the model in system RAM.
+    #[error("Split mode \"tensor\" can only be planned with the whole model and its cache on GPUs.")]
+    TensorSplitPartly,
     /// `-sm tensor` with `-fa off`.
     #[error("Split mode \"tensor\" requires flash attention.")]
     TensorSplitWithoutFlashAttention,
@@ -73,6 +79,14 @@ pub enum Refused {
     QuantisedVWithoutFlashAttention {
         /// `-ctv`.
         cache: CacheType,
+    },
+    /// K and V caches of different types where V is a part of K.
+    #[error("This model keeps K and V in one cache, so their types must be equal, not {k} and {v}.", k = k.flag(), v = v.flag())]
+    LatentCacheTypes {
+        /// `-ctk`.
+        k: CacheType,
+        /// `-ctv`.
+        v: CacheType,
     },
     /// A cache type whose blocks do not divide the heads.
     #[error("A {half} cache of type {cache} has blocks of {block} values, which do not divide this model's heads of {head} values.",

@@ -1,18 +1,15 @@
 //! Flags to facts: context, batches, streams, flash attention, and the place of every layer, as llama.cpp decides them.
 //!
 //! Source of every rule: llama.cpp's own loader and context, tree of 6 October 2026 (package build 11434), run with
-//! simulated CUDA devices; held byte for byte in `tests/ground_truth.rs`. Absent: `-sm tensor`, sliding windows,
-//! recurrent layers.
+//! simulated CUDA devices; held byte for byte in `tests/ground_truth.rs`. Absent: `-sm tensor` with layers on the CPU.
 
+use crate::engine::llama_cpp::arch::{Arch, Attention};
+use crate::engine::llama_cpp::compute::ComputeModel;
 use crate::engine::llama_cpp::flags::{Flags, FlashAttention, Place, SplitMode};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settled::Settled;
 use crate::model::ModelFacts;
 use crate::plan::CacheType;
-
-/// Architectures whose rules are complete here: one attention cache over all layers, a dense gated feed-forward part
-/// (or, under `llama`, experts).
-pub const ARCHITECTURES: [&str; 4] = ["llama", "qwen2", "qwen3", "mistral3"];
 
 /// Most devices of one process. Source: `GGML_SCHED_MAX_BACKENDS` and `llama_max_devices()`, 16.
 pub const DEVICES_MAX: usize = 16;
@@ -29,18 +26,24 @@ pub const CONTEXT_STEP: u64 = 256;
 /// Tensors per split input when the pipeline runs. Source: `GGML_SCHED_MAX_COPIES`.
 const PIPELINE_COPIES: u64 = 4;
 
-/// Sizes of K and V heads (equal) for which the CUDA backend has flash attention.
-/// Source: `ggml_cuda_get_best_fattn_kernel`.
-const FLASH_HEADS: [u64; 8] = [40, 64, 72, 80, 96, 112, 128, 256];
-
 /// What the engine makes of `flags` for `model`.
 ///
 /// # Errors
-/// Whatever llama.cpp itself refuses, and architectures and modes that are not described here.
+/// Whatever llama.cpp itself refuses, and modes that are not described here.
 pub fn settle(model: &ModelFacts, flags: &Flags) -> Result<Settled, Refused> {
-    check_arch(model)?;
-    check_devices(flags)?;
-    check_cache(model, flags)?;
+    let graphs = if is_partial(model.layers.len(), flags) { ComputeModel::new(model).ok() } else { None };
+    settle_as(model, &Arch::of(model)?, graphs.as_ref(), flags)
+}
+
+/// As [`settle`], where the model's description (and its graphs, where they are known) were read before.
+pub(crate) fn settle_as(
+    model: &ModelFacts,
+    arch: &Arch,
+    graphs: Option<&ComputeModel>,
+    flags: &Flags,
+) -> Result<Settled, Refused> {
+    check_devices(model, arch, flags)?;
+    check_cache(arch, flags)?;
     let slots = flags.parallel.unwrap_or(SLOTS_AUTO);
     if !(1..=SLOTS_MAX).contains(&slots) {
         return Err(Refused::Slots { given: slots });
@@ -49,8 +52,8 @@ pub fn settle(model: &ModelFacts, flags: &Flags) -> Result<Settled, Refused> {
         return Err(Refused::EmptyBatch);
     }
 
-    let units = place_units(model.layers.len(), flags)?;
-    let flash_attention = flash_attention(model, flags, &units)?;
+    let units = place_units(arch.layer_count, flags)?;
+    let flash_attention = flash_attention(arch, flags, &units)?;
 
     let asked = if flags.context == 0 { model.context_trained } else { flags.context };
     let padded = pad(asked, CONTEXT_STEP);
@@ -63,7 +66,7 @@ pub fn settle(model: &ModelFacts, flags: &Flags) -> Result<Settled, Refused> {
     let micro_batch = flags.micro_batch.min(flags.batch).min(padded);
     let batch = if flags.embedding { micro_batch } else { flags.batch.min(padded) };
 
-    Ok(Settled {
+    let mut settled = Settled {
         devices: if flags.split_mode == SplitMode::None { 1 } else { flags.devices.len() },
         context,
         context_per_stream,
@@ -72,9 +75,20 @@ pub fn settle(model: &ModelFacts, flags: &Flags) -> Result<Settled, Refused> {
         batch,
         micro_batch,
         flash_attention,
-        copies: copies(model.layers.len(), flags),
+        copies: copies(arch.layer_count, flags),
         units,
-    })
+    };
+    // `auto` is decided by where attention of one token per slot would run; with all on GPUs that is never elsewhere.
+    let decides = flags.flash_attention == FlashAttention::Auto && !flags.cache_v.is_quantised();
+    if decides && settled.flash_attention && is_partial(arch.layer_count, flags) {
+        settled.flash_attention = graphs.is_none_or(|graphs| graphs.attention_stays(flags, &settled));
+    }
+    Ok(settled)
+}
+
+/// Whether a part of the layers or their caches lies on the host.
+fn is_partial(layers: usize, flags: &Flags) -> bool {
+    !flags.kv_offload || !all_on_gpus(layers, flags)
 }
 
 /// `n` rounded up to a multiple of `step`, at least one step.
@@ -82,25 +96,20 @@ fn pad(n: u64, step: u64) -> u64 {
     n.max(1).checked_next_multiple_of(step).unwrap_or(u64::MAX - u64::MAX % step)
 }
 
-fn check_arch(model: &ModelFacts) -> Result<(), Refused> {
-    let unsupported = |why: String| Refused::Unsupported { arch: model.arch.clone(), why };
-    if !ARCHITECTURES.contains(&model.arch.as_str()) {
-        return Err(unsupported(format!("only {} are described so far", ARCHITECTURES.join(", "))));
-    }
-    if model.layers.is_empty() {
-        return Err(unsupported("its header names no layers".into()));
-    }
-    Ok(())
-}
-
-fn check_devices(flags: &Flags) -> Result<(), Refused> {
+fn check_devices(model: &ModelFacts, arch: &Arch, flags: &Flags) -> Result<(), Refused> {
     let devices = flags.devices.len();
     match flags.split_mode {
         SplitMode::Row => return Err(Refused::RowSplit),
+        SplitMode::Tensor if !arch.traits.is_some_and(|traits| traits.tensor_split) => {
+            return Err(Refused::TensorSplit { arch: model.arch.clone() });
+        }
         SplitMode::Tensor if flags.flash_attention == FlashAttention::Off => {
             return Err(Refused::TensorSplitWithoutFlashAttention);
         }
-        SplitMode::Tensor => return Err(Refused::TensorSplit),
+        SplitMode::Tensor if !flags.kv_offload || overridden(flags) || !all_on_gpus(arch.layer_count, flags) => {
+            return Err(Refused::TensorSplitPartly);
+        }
+        SplitMode::Tensor => {}
         SplitMode::None if flags.main_gpu >= devices && devices > 0 => {
             return Err(Refused::NoMainGpu { main_gpu: flags.main_gpu, devices });
         }
@@ -114,19 +123,23 @@ fn check_devices(flags: &Flags) -> Result<(), Refused> {
 }
 
 /// Source: `llama_init_from_model`, the checks of `type_k` and `type_v`.
-fn check_cache(model: &ModelFacts, flags: &Flags) -> Result<(), Refused> {
-    for layer in &model.layers {
-        for (half, cache, head) in [("K", flags.cache_k, layer.key_length), ("V", flags.cache_v, layer.value_length)] {
+fn check_cache(arch: &Arch, flags: &Flags) -> Result<(), Refused> {
+    for attention in arch.attentions() {
+        let heads = [("K", flags.cache_k, attention.key_length), ("V", flags.cache_v, attention.value_length)];
+        for (half, cache, head) in heads {
             if head % cache.block().values != 0 {
                 return Err(Refused::CacheBlock { half, cache, head });
             }
+        }
+        if attention.latent && flags.cache_k != flags.cache_v {
+            return Err(Refused::LatentCacheTypes { k: flags.cache_k, v: flags.cache_v });
         }
     }
     Ok(())
 }
 
 /// `auto` is on unless a layer on a GPU has an attention that no CUDA kernel runs; a quantised V cache turns it on.
-fn flash_attention(model: &ModelFacts, flags: &Flags, units: &[Place]) -> Result<bool, Refused> {
+fn flash_attention(arch: &Arch, flags: &Flags, units: &[Place]) -> Result<bool, Refused> {
     let quantised_v = flags.cache_v.is_quantised();
     match flags.flash_attention {
         FlashAttention::On => Ok(true),
@@ -134,30 +147,55 @@ fn flash_attention(model: &ModelFacts, flags: &Flags, units: &[Place]) -> Result
         FlashAttention::Off => Ok(false),
         FlashAttention::Auto if quantised_v => Ok(true),
         FlashAttention::Auto => {
-            let mut layers = model.layers.iter().zip(units);
+            let mut layers = arch.layers.iter().zip(units);
             Ok(layers.all(|(layer, place)| {
-                *place == Place::Host
-                    || gpu_has_flash_attention(layer.key_length, layer.value_length, flags.cache_k, flags.cache_v)
+                let runs = |attention: &Attention| gpu_has_flash_attention(attention, flags.cache_k, flags.cache_v);
+                *place == Place::Host || layer.attention.as_ref().is_none_or(runs)
             }))
         }
     }
 }
 
-/// Whether the CUDA backend has flash attention for heads of these sizes with caches of these types.
-/// Source: `ggml_cuda_get_best_fattn_kernel`, without the unequal head sizes of MLA.
+/// Whether the CUDA backend has flash attention for a layer with caches of these types.
 #[must_use]
-pub fn gpu_has_flash_attention(key_length: u64, value_length: u64, cache_k: CacheType, cache_v: CacheType) -> bool {
+pub fn gpu_has_flash_attention(attention: &Attention, cache_k: CacheType, cache_v: CacheType) -> bool {
     let known = |cache| cache != CacheType::Iq4Nl;
-    key_length == value_length && FLASH_HEADS.contains(&key_length) && known(cache_k) && known(cache_v)
+    let group = attention.heads / attention.heads_kv.max(1);
+    known(cache_k)
+        && known(cache_v)
+        && kernel_for(attention.key_length, attention.value_length, group, CONTEXT_STEP)
+}
+
+/// Whether a CUDA kernel runs flash attention for heads of these sizes, `group` query heads to one K head, over so many
+/// cells. Source: `ggml_cuda_get_best_fattn_kernel`.
+#[must_use]
+pub fn kernel_for(key_length: u64, value_length: u64, group: u64, cells: u64) -> bool {
+    /// Cells of the cache must be a multiple of this for uneven or long heads (`FATTN_KQ_STRIDE`).
+    const CELLS_STEP: u64 = 256;
+    let whole = cells.is_multiple_of(CELLS_STEP);
+    match (key_length, value_length) {
+        (40 | 64 | 72 | 80 | 96 | 112 | 128 | 256, v) => key_length == v,
+        (192, 128) => group.is_multiple_of(8) && whole,
+        (320, 256) => group.is_multiple_of(32) && whole,
+        (512 | 576, 512) => group >= 2 && whole,
+        _ => false,
+    }
 }
 
 /// Copies are made for a pipeline only when nothing runs on the CPU.
 /// Source: `llama_context::llama_context`, `pipeline_parallel`.
 fn copies(layers: usize, flags: &Flags) -> u64 {
-    let all_on_gpus = flags.gpu_layers.is_none_or(|n| usize::try_from(n).map_or(true, |n| n > layers));
-    let overridden = flags.cpu_moe || flags.cpu_moe_layers > 0 || !flags.overrides.is_empty();
     let several = flags.devices.len() > 1 && flags.split_mode == SplitMode::Layer;
-    if several && all_on_gpus && flags.kv_offload && !overridden { PIPELINE_COPIES } else { 1 }
+    let pipeline = several && all_on_gpus(layers, flags) && flags.kv_offload && !overridden(flags);
+    if pipeline { PIPELINE_COPIES } else { 1 }
+}
+
+fn all_on_gpus(layers: usize, flags: &Flags) -> bool {
+    flags.gpu_layers.is_none_or(|n| usize::try_from(n).map_or(true, |n| n > layers))
+}
+
+fn overridden(flags: &Flags) -> bool {
+    flags.cpu_moe || flags.cpu_moe_layers > 0 || !flags.overrides.is_empty()
 }
 
 /// The place of each layer, then of the output. Source: `llama_model::load_tensors`, `get_layer_buft_list`.
@@ -166,9 +204,16 @@ fn place_units(layers: usize, flags: &Flags) -> Result<Vec<Place>, Refused> {
     let on_gpus = flags.gpu_layers.map_or(all, |n| usize::try_from(n).map_or(all, |n| n.min(all)));
     let first = all - on_gpus;
     let mut units = vec![Place::Host; first];
-    if flags.split_mode == SplitMode::None {
-        units.resize(all, Place::Gpu(flags.main_gpu));
-        return Ok(units);
+    match flags.split_mode {
+        SplitMode::None => {
+            units.resize(all, Place::Gpu(flags.main_gpu));
+            return Ok(units);
+        }
+        SplitMode::Tensor => {
+            units.resize(all, Place::Gpu(0));
+            return Ok(units);
+        }
+        SplitMode::Layer | SplitMode::Row => {}
     }
     let shares = cumulated_shares(flags)?;
     for unit in 0..on_gpus {

@@ -22,7 +22,8 @@ pub struct Settled {
     pub micro_batch: u64,
     /// Whether flash attention runs.
     pub flash_attention: bool,
-    /// Where each unit goes: the layers in order, then the output.
+    /// Where each unit goes: the layers in order, then the output. Under `-sm tensor` every GPU has a part of each unit;
+    /// this then says GPU 0.
     pub units: Vec<Place>,
     /// Pipeline copies of each split's inputs: 4 or 1.
     pub copies: u64,

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use crate::engine::llama_cpp::flags::{Flags, Place};
+use crate::engine::llama_cpp::arch::{Arch, Graph};
+use crate::engine::llama_cpp::flags::{Flags, Place, SplitMode};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settled::Settled;
 use crate::engine::llama_cpp::sizes::{Packing, allocated};
+use crate::engine::llama_cpp::tensor_split::TensorSplit;
 use crate::model::{ModelFacts, TensorFacts};
 
 /// Expert weights, as `-cmoe` and `-ncmoe` name them; shared experts and the router stay. Source: `common/arg.cpp`,
@@ -31,30 +33,39 @@ pub struct Weights {
 /// Which part of the model a tensor belongs to; this decides where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The token embedding: on the host.
+    /// Embeddings that are looked up: on the host.
     Input,
     /// A layer's own.
     Layer(usize),
-    /// Used by every layer: one copy on each device that has a layer.
-    EveryLayer,
+    /// Rope factors: one copy on each device that has a layer which uses them.
+    RopeFactors,
     /// Output projection and final norms.
     Output,
 }
 
-/// The part that a tensor belongs to, by its name.
+/// The part that a tensor belongs to, by its name. Source: `LLM_TENSOR_INFOS` in llama-arch.cpp and `load_arch_tensors` of
+/// the models.
 ///
 /// # Errors
 /// A name that belongs to no part, or to a layer that does not exist: llama.cpp refuses such a file.
-pub fn part_of(name: &str, layers: usize) -> Result<Part, Refused> {
+pub fn part_of(arch: &Arch, name: &str) -> Result<Part, Refused> {
+    let layers = arch.layer_count;
     let unexpected = || Refused::UnexpectedTensor { name: name.to_owned(), layers };
     if let Some(rest) = name.strip_prefix("blk.") {
         let number = rest.split('.').next().and_then(|n| n.parse().ok());
         return number.filter(|&n| n < layers).map(Part::Layer).ok_or_else(unexpected);
     }
+    let bert = arch.traits.is_some_and(|traits| traits.graph == Graph::Bert);
     match name {
-        "token_embd.weight" => Ok(Part::Input),
-        "rope_freqs.weight" | "rope_factors_long.weight" | "rope_factors_short.weight" => Ok(Part::EveryLayer),
-        _ if ["output", "cls", "token_embd_norm."].iter().any(|part| name.starts_with(part)) => Ok(Part::Output),
+        "token_embd.weight" | "token_types.weight" | "position_embd.weight" | "per_layer_token_embd.weight" => {
+            Ok(Part::Input)
+        }
+        "rope_freqs.weight" | "rope_factors_long.weight" | "rope_factors_short.weight" => Ok(Part::RopeFactors),
+        "per_layer_model_proj.weight" | "per_layer_proj_norm.weight" => Ok(Part::Layer(0)),
+        "token_embd_norm.weight" | "token_embd_norm.bias" if bert => Ok(Part::Layer(0)),
+        _ if ["output", "cls", "token_embd_norm.", "altup_"].iter().any(|part| name.starts_with(part)) => {
+            Ok(Part::Output)
+        }
         _ => Err(unexpected()),
     }
 }
@@ -63,36 +74,53 @@ pub fn part_of(name: &str, layers: usize) -> Result<Part, Refused> {
 ///
 /// # Errors
 /// Overrides that name no GPU or are no regular expression, tensors that belong to no part, and unknown element types.
-pub fn weights(model: &ModelFacts, flags: &Flags, settled: &Settled) -> Result<Weights, Refused> {
+pub fn weights(model: &ModelFacts, arch: &Arch, flags: &Flags, settled: &Settled) -> Result<Weights, Refused> {
     let devices = flags.devices.len();
     let rules = override_rules(flags, settled.units.len())?;
-    let layers = settled.units.len().saturating_sub(1);
-    let loaded = loaded_layers(model);
-    let with_layers: BTreeSet<Place> = settled.units.iter().take(layers).copied().collect();
+    let split = TensorSplit::new(model, arch, flags)?;
     let output_place = settled.units.last().copied().unwrap_or(Place::Host);
+    let with_factors: BTreeSet<Place> =
+        arch.layers.iter().zip(&settled.units).filter(|(layer, _)| layer.rope_factors).map(|(_, &place)| place).collect();
 
     let mut sum = Weights { devices: vec![0; devices], output: vec![0; devices], host: 0 };
     for tensor in &model.tensors {
-        let part = part_of(&tensor.name, layers)?;
-        if matches!(part, Part::Layer(layer) if layer >= loaded) {
+        let part = part_of(arch, &tensor.name)?;
+        if matches!(part, Part::Layer(layer) if layer >= arch.layers.len()) {
             continue;
+        }
+        let tied = arch.tied && tensor.name == TOKEN_EMBEDDING;
+        if flags.split_mode == SplitMode::Tensor && (part != Part::Input || tied) {
+            let output = part == Part::Output || tied;
+            for (device, bytes) in split.weight(tensor, part)?.into_iter().enumerate() {
+                sum.add(Place::Gpu(device), bytes, output);
+            }
+            if part != Part::Input {
+                continue;
+            }
         }
         let over = rules.iter().find(|(rule, _)| rule.is_match(&tensor.name)).map(|&(_, place)| place);
         let mut places = match part {
             Part::Input => BTreeSet::from([over.unwrap_or(Place::Host)]),
             Part::Layer(layer) => BTreeSet::from([over.unwrap_or(settled.units[layer])]),
-            Part::EveryLayer => over.map_or_else(|| with_layers.clone(), |place| BTreeSet::from([place])),
+            Part::RopeFactors => over.map_or_else(|| with_factors.clone(), |place| BTreeSet::from([place])),
             Part::Output => BTreeSet::from([over.unwrap_or(output_place)]),
         };
         for &place in &places {
             sum.add(place, bytes_at(tensor, place)?, part == Part::Output);
         }
-        if part == Part::Input && model.tied_output && places.insert(over.unwrap_or(output_place)) {
-            sum.add(output_place, bytes_at(tensor, output_place)?, true);
+        if tied && flags.split_mode != SplitMode::Tensor {
+            let place = over.unwrap_or(output_place);
+            let twice = arch.traits.is_some_and(|traits| traits.tied_counts_twice());
+            if places.insert(place) || (twice && place == Place::Host) {
+                sum.add(place, bytes_at(tensor, place)?, true);
+            }
         }
     }
     Ok(sum)
 }
+
+/// The embedding of tokens; where there is no output projection, also that.
+pub(crate) const TOKEN_EMBEDDING: &str = "token_embd.weight";
 
 impl Weights {
     fn add(&mut self, place: Place, bytes: u64, output: bool) {
@@ -108,12 +136,6 @@ impl Weights {
     }
 }
 
-/// Layers that are loaded: those that only predict further tokens are not, though they count as units.
-#[must_use]
-pub fn loaded_layers(model: &ModelFacts) -> usize {
-    model.layers.len().saturating_sub(usize::try_from(model.nextn_layers).unwrap_or(usize::MAX))
-}
-
 /// Bytes that one tensor takes at a place.
 ///
 /// # Errors
@@ -124,7 +146,7 @@ pub fn bytes_at(tensor: &TensorFacts, place: Place) -> Result<u64, Refused> {
     Ok(allocated(place, tensor.bytes, tensor.dims[0], packing))
 }
 
-fn packing(tensor: &TensorFacts) -> Option<Packing> {
+pub(super) fn packing(tensor: &TensorFacts) -> Option<Packing> {
     let (values, bytes) = tensor.ty.block()?;
     Some(Packing { values, bytes, quantised: tensor.ty.is_quantised() })
 }

@@ -4,6 +4,7 @@
 //! backend, results written over operands where that is allowed.
 
 use crate::engine::llama_cpp::compute::element::Element;
+use crate::engine::llama_cpp::compute::fold::Seam;
 use crate::engine::llama_cpp::compute::graph::{Backend, Graph, Op, Tensor, TensorId, UNASSIGNED};
 use crate::engine::llama_cpp::compute::split::{Schedule, Step};
 
@@ -104,7 +105,7 @@ struct Life {
 
 /// Bytes of each backend's buffer, GPUs first, the host last. Nothing where the layers around a seam (a position in the order
 /// of layers) do not leave the free space as they find it, so that more of them would not fit in between.
-pub(super) fn allocate(graph: &Graph, schedule: &Schedule, cpu: Backend, seams: &[usize]) -> Option<Vec<u64>> {
+pub(super) fn allocate(graph: &Graph, schedule: &Schedule, cpu: Backend, seams: &[Seam]) -> Option<Vec<u64>> {
     let mut spaces = vec![Space::new(GPU_ALIGN); usize::from(cpu)];
     spaces.push(Space::new(HOST_ALIGN));
     let lives = vec![Life::default(); graph.tensors.len()];
@@ -119,6 +120,9 @@ pub(super) fn allocate(graph: &Graph, schedule: &Schedule, cpu: Backend, seams: 
             Step::Layer => steady.layer(index, &run.spaces)?,
             Step::Hold(id) => run.used(id),
             Step::Make(id) => {
+                if graph.at(id).op == Op::Leaf && graph.at(id).output && steady.is_watching() {
+                    return None; // one of several copies: each layer left out would have had its own, for ever
+                }
                 run.make(id);
                 for source in graph.at(id).sources() {
                     run.used(source);
@@ -129,30 +133,36 @@ pub(super) fn allocate(graph: &Graph, schedule: &Schedule, cpu: Backend, seams: 
     Some(run.spaces.iter().map(|space| space.peak).collect())
 }
 
-/// Watches the layers around seams.
+/// Watches the rounds of layers around seams.
 struct Steady<'a> {
-    seams: &'a [usize],
+    seams: &'a [Seam],
     /// Layers begun.
     layers: usize,
-    /// Where the layer began whose free space is remembered.
+    /// Where the round began whose free space is remembered.
     begun: usize,
-    /// Steps of the layer before.
+    /// Steps of the round before.
     steps: Option<usize>,
     /// Free space at its beginning.
     free: Vec<Space>,
 }
 
 impl<'a> Steady<'a> {
-    fn new(seams: &'a [usize]) -> Self {
+    fn new(seams: &'a [Seam]) -> Self {
         Self { seams, layers: 0, begun: 0, steps: None, free: Vec::new() }
     }
 
-    /// A layer begins at a step. Around a seam at layer n, layers n−1 and n must both take the same steps from the same free
-    /// space to the same free space.
+    /// Whether the layer begun is one of those around a seam.
+    fn is_watching(&self) -> bool {
+        let begun = self.layers.checked_sub(1);
+        begun.is_some_and(|layer| self.seams.iter().any(|seam| (seam.at - seam.period..seam.at + seam.period).contains(&layer)))
+    }
+
+    /// A layer begins at a step. Around a seam, the round of layers in front and the one behind must both take the same steps
+    /// from the same free space to the same free space.
     fn layer(&mut self, index: usize, spaces: &[Space]) -> Option<()> {
         let layer = self.layers;
         self.layers += 1;
-        let near = |distance: usize| self.seams.iter().any(|seam| seam + distance == layer + 1);
+        let near = |rounds: usize| self.seams.iter().any(|seam| seam.at + rounds * seam.period == layer + seam.period);
         if near(0) {
             (self.begun, self.steps) = (index, None);
             self.free = spaces.to_vec();
@@ -286,8 +296,10 @@ impl Run<'_> {
             let start = size.checked_next_multiple_of(GPU_ALIGN).unwrap_or(size);
             start.saturating_add(part.elements().saturating_mul(Element::F16.bytes))
         };
-        let with_k = converted(span, self.graph.at(tensor.src[1]));
-        converted(with_k, self.graph.at(tensor.src[2]))
+        let (k, v) = (self.graph.at(tensor.src[1]), self.graph.at(tensor.src[2]));
+        let with_k = converted(span, k);
+        // V may be a part of K (latent attention), which is then converted once.
+        if v.base.is_some() && v.base == k.base { with_k } else { converted(with_k, v) }
     }
 }
 

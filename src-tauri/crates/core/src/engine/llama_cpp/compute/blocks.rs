@@ -1,8 +1,9 @@
-//! Blocks that several architectures share: embedding, norms, projections, feed-forward, experts, output.
+//! Blocks that several architectures share: embedding, norms, projections, heads, feed-forward, output.
 //!
-//! Each follows the engine's own (`llama-graph.cpp`): `build_inp_embd`, `build_norm`, `build_lora_mm`, `build_ffn`,
-//! `build_moe_ffn`. Attention has a file of its own.
+//! Each follows the engine's own (`llama-graph.cpp`): `build_inp_embd`, `build_norm`, `build_lora_mm`, `build_ffn`. Attention
+//! and experts have files of their own.
 
+use crate::engine::llama_cpp::arch::{Activation, Embedding};
 use crate::engine::llama_cpp::compute::build::Builder;
 use crate::engine::llama_cpp::compute::element::Element;
 use crate::engine::llama_cpp::compute::graph::{Op, TensorId};
@@ -11,8 +12,8 @@ use crate::engine::llama_cpp::compute::weights::{Name, Part};
 /// Token embedding. The engine reserves for tokens, embeddings and a mix of both in one batch; the mixed path computes rows
 /// that nothing reads.
 pub(super) fn embed(b: &mut Builder<'_>) -> TensorId {
-    let (width, tokens) = (b.model.embedding, b.batch.tokens);
-    let table = b.global(Name::TokenEmbd).expect("checked when the model was read");
+    let (width, tokens) = (b.model.numbers.embedding, b.batch.tokens);
+    let table = b.global(Name::TokenEmbd, Part::Weight);
     let ids = b.input(Element::I32, [tokens, 1, 1, 1]);
     let given = b.input(Element::F32, [width, tokens, 1, 1]);
     let embedded = b.get_rows(table, ids);
@@ -25,13 +26,27 @@ pub(super) fn embed(b: &mut Builder<'_>) -> TensorId {
     let rows = b.get_rows(table, mixed_ids);
     let mixed = b.set_rows(into, rows, mixed_slots);
     b.expand(mixed);
-    embedded
+    let x = match b.model.traits.embedding {
+        Embedding::Kept => embedded,
+        Embedding::Scaled => b.scale(embedded),
+        Embedding::ScaledByRow => {
+            let factors = b.input(Element::F32, [1, tokens, 1, 1]);
+            b.mul(embedded, factors)
+        }
+    };
+    b.expand(x);
+    x
+}
+
+/// A product with a weight.
+pub(super) fn project(b: &mut Builder<'_>, name: Name, x: TensorId) -> TensorId {
+    let weight = b.weight(name, Part::Weight);
+    b.mul_mat(weight, x)
 }
 
 /// A projection with the bias it may have.
 pub(super) fn linear(b: &mut Builder<'_>, name: Name, x: TensorId) -> TensorId {
-    let weight = b.weight(name, Part::Weight);
-    let y = b.mul_mat(weight, x);
+    let y = project(b, name, x);
     biased(b, name, y)
 }
 
@@ -43,88 +58,180 @@ fn biased(b: &mut Builder<'_>, name: Name, y: TensorId) -> TensorId {
     b.add(y, bias)
 }
 
+/// The architecture's norm, without weight.
+fn bare_norm(b: &mut Builder<'_>, x: TensorId) -> TensorId {
+    let op = if b.model.traits.layer_norm() { Op::Norm } else { Op::RmsNorm };
+    b.like(op, &[x])
+}
+
+/// An RMS norm without weight.
+pub(super) fn rms(b: &mut Builder<'_>, x: TensorId) -> TensorId {
+    b.like(Op::RmsNorm, &[x])
+}
+
 /// A norm inside a layer; the engine pins its first node to the layer's backend.
 pub(super) fn norm(b: &mut Builder<'_>, name: Name, x: TensorId) -> TensorId {
-    let normed = b.like(Op::RmsNorm, &[x]);
+    let normed = bare_norm(b, x);
     b.pin_to_layer(normed);
+    weighted(b, name, normed)
+}
+
+/// A norm inside a layer that the engine gives no layer number, so that it is not pinned.
+pub(super) fn loose_norm(b: &mut Builder<'_>, name: Name, x: TensorId) -> TensorId {
+    let normed = bare_norm(b, x);
+    weighted(b, name, normed)
+}
+
+fn weighted(b: &mut Builder<'_>, name: Name, normed: TensorId) -> TensorId {
     let weight = b.weight(name, Part::Weight);
     let y = b.mul(normed, weight);
     biased(b, name, y)
 }
 
-/// Gated feed-forward: `down(silu(gate(x)) · up(x))`.
-pub(super) fn feed_forward(b: &mut Builder<'_>, x: TensorId) -> TensorId {
-    let gate = linear(b, Name::FfnGate, x);
-    let up = linear(b, Name::FfnUp, x);
-    let y = b.like(Op::Glu, &[gate, up]);
-    linear(b, Name::FfnDown, y)
-}
-
-/// Experts chosen by softmax over the router's logits, their weights normalised to sum 1.
-pub(super) fn experts(b: &mut Builder<'_>, x: TensorId) -> TensorId {
-    let (used, [width, tokens, ..]) = (b.model.experts_used, b.ne(x));
-    let logits = linear(b, Name::FfnGateInp, x);
-    let probabilities = b.like(Op::SoftMax, &[logits]);
-    let count = b.ne(probabilities)[0];
-    let order = b.arg_sort(probabilities);
-    let ids = b.view(order, [used, tokens, 1, 1], [count, count * tokens, count * tokens]);
-    let by_expert = b.reshape(probabilities, [1, count, tokens, 1]);
-    let chosen = b.get_rows(by_expert, ids);
-    let row = b.reshape(chosen, [used, tokens, 1, 1]);
-    let sum = b.sum_rows(row);
-    let floor = b.like(Op::Clamp, &[sum]);
-    let normed = b.like(Op::Div, &[row, floor]);
-    let weights = b.reshape(normed, [1, used, tokens, 1]);
-    b.expand(weights);
-
-    let x = b.reshape(x, [width, 1, tokens, 1]);
-    let up = expert(b, Name::FfnUpExps, x, ids);
-    let gate = expert(b, Name::FfnGateExps, x, ids);
-    let y = b.like(Op::Glu, &[gate, up]);
-    let y = expert(b, Name::FfnDownExps, y, ids);
-    let y = b.mul(y, weights);
-    b.expand(y);
-    sum_of_experts(b, y)
-}
-
-fn expert(b: &mut Builder<'_>, name: Name, x: TensorId, ids: TensorId) -> TensorId {
-    let weight = b.weight(name, Part::Weight);
-    b.mul_mat_id(weight, x, ids)
-}
-
-/// Adds the `[width, used, tokens]` results of the experts, one view each.
-fn sum_of_experts(b: &mut Builder<'_>, y: TensorId) -> TensorId {
-    let [width, used, tokens, _] = b.ne(y);
-    let row = width * used;
-    let mut sum = TensorId::NONE;
-    let views: Vec<TensorId> = (0..used)
-        .map(|_| {
-            let view = b.view(y, [width, tokens, 1, 1], [row, row * tokens, row * tokens]);
-            b.expand(view);
-            view
-        })
-        .collect();
-    for view in views {
-        if sum.is_some() {
-            sum = b.add(sum, view);
-            b.expand(sum);
-        } else {
-            sum = view;
-        }
+/// A norm whose weight belongs to the model, pinned to the layer begun.
+pub(super) fn global_norm(b: &mut Builder<'_>, name: Name, x: TensorId) -> TensorId {
+    let normed = bare_norm(b, x);
+    b.pin_to_layer(normed);
+    let weight = b.global(name, Part::Weight);
+    let y = b.mul(normed, weight);
+    if !b.has_global(name, Part::Bias) {
+        return y;
     }
-    if used == 1 { b.cont(sum, [width, tokens, 1, 1]) } else { sum }
+    let bias = b.global(name, Part::Bias);
+    b.add(y, bias)
+}
+
+/// Rotary positions, with the factors that the model may have.
+pub(super) fn rope(b: &mut Builder<'_>, x: TensorId, factors: Option<TensorId>) -> TensorId {
+    let positions = b.positions;
+    match factors {
+        Some(factors) => b.like(Op::Rope, &[x, positions, factors]),
+        None => b.like(Op::Rope, &[x, positions]),
+    }
+}
+
+/// Rope factors for the context: long ones beyond the original context.
+pub(super) fn factors_by_length(b: &mut Builder<'_>) -> Option<TensorId> {
+    b.rope_factors(if b.set.long_factors { Name::RopeFactorsLong } else { Name::RopeFactorsShort })
+}
+
+/// Cuts rows into heads.
+pub(super) fn heads(b: &mut Builder<'_>, x: TensorId, size: u64, count: u64) -> TensorId {
+    b.reshape(x, [size, count, b.batch.tokens, 1])
+}
+
+/// How queries and keys are made of projections.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    /// Positions enter, with these factors.
+    pub(super) rope: bool,
+    pub(super) factors: Option<TensorId>,
+    /// Norms of heads come after rope.
+    pub(super) norm_last: bool,
+}
+
+/// Queries, keys and values of the layer begun, `[head, heads, tokens]` each.
+pub(super) fn queries_keys_values(b: &mut Builder<'_>, x: TensorId, turn: Turn) -> [TensorId; 3] {
+    let [q, k, v] = projections(b, x);
+    [turned(b, Name::AttnQNorm, q, turn), turned(b, Name::AttnKNorm, k, turn), v]
+}
+
+fn projections(b: &mut Builder<'_>, x: TensorId) -> [TensorId; 3] {
+    let (shape, tokens) = (b.heads(), b.batch.tokens);
+    let (key, value) = (shape.key_length, shape.value_length);
+    if b.has(Name::AttnQkv, Part::Weight) {
+        let all = linear(b, Name::AttnQkv, x);
+        let row = key * (shape.heads + 2 * shape.heads_kv);
+        return [shape.heads, shape.heads_kv, shape.heads_kv].map(|count| b.view(all, &[key, count, tokens], &[key, row]));
+    }
+    let parts = [(Name::AttnQ, key, shape.heads), (Name::AttnK, key, shape.heads_kv), (Name::AttnV, value, shape.heads_kv)];
+    parts.map(|(name, size, count)| {
+        let y = linear(b, name, x);
+        heads(b, y, size, count)
+    })
+}
+
+fn turned(b: &mut Builder<'_>, name: Name, x: TensorId, turn: Turn) -> TensorId {
+    let has_norm = b.has(name, Part::Weight);
+    let x = if has_norm && !turn.norm_last { norm(b, name, x) } else { x };
+    let x = if turn.rope { rope(b, x, turn.factors) } else { x };
+    if has_norm && turn.norm_last { norm(b, name, x) } else { x }
+}
+
+/// The three matrices of a feed-forward part.
+#[derive(Clone, Copy)]
+pub(super) struct FeedForward {
+    gate: Name,
+    up: Name,
+    down: Name,
+}
+
+/// The dense part.
+pub(super) const DENSE: FeedForward = FeedForward { gate: Name::FfnGate, up: Name::FfnUp, down: Name::FfnDown };
+
+/// The expert that every token takes.
+pub(super) const SHARED: FeedForward =
+    FeedForward { gate: Name::FfnGateShexp, up: Name::FfnUpShexp, down: Name::FfnDownShexp };
+
+/// Feed-forward: gated where there is a gate, else by the activation.
+pub(super) fn feed_forward(b: &mut Builder<'_>, x: TensorId, of: FeedForward, activation: Activation) -> TensorId {
+    let y = if b.has(of.gate, Part::Weight) {
+        let gate = linear(b, of.gate, x);
+        let up = linear(b, of.up, x);
+        b.glu(gate, up)
+    } else {
+        let up = linear(b, of.up, x);
+        match activation {
+            Activation::Gated => b.glu_of_halves(up),
+            Activation::Gelu => b.unary(up),
+            Activation::ReluSquared => relu_squared(b, up),
+        }
+    };
+    linear(b, of.down, y)
+}
+
+pub(super) fn relu_squared(b: &mut Builder<'_>, x: TensorId) -> TensorId {
+    let positive = b.unary(x);
+    b.like(Op::Sqr, &[positive])
+}
+
+/// Rows that go on to the output.
+pub(super) fn pick(b: &mut Builder<'_>, x: TensorId) -> TensorId {
+    let rows = b.output_rows;
+    b.get_rows(x, rows)
+}
+
+/// When rows without output are dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drop {
+    /// Before the final norm.
+    Before,
+    /// Behind the final norm, which is itself kept for the engine to read.
+    BehindKept,
 }
 
 /// Final norm and output projection. No layer, so nothing is pinned.
-pub(super) fn output(b: &mut Builder<'_>, x: TensorId) {
+pub(super) fn output(b: &mut Builder<'_>, x: TensorId, drop: Drop) {
     b.end_layers();
-    let normed = b.like(Op::RmsNorm, &[x]);
-    let weight = b.weight(Name::OutputNorm, Part::Weight);
-    let y = b.mul(normed, weight);
-    let y = biased(b, Name::OutputNorm, y);
+    let normed = bare_norm(b, x);
+    let name = if b.has(Name::OutputNorm, Part::Weight) { Name::OutputNorm } else { Name::TokenEmbdNorm };
+    let mut y = weighted(b, name, normed);
+    if drop == Drop::BehindKept {
+        b.mark_output(y);
+        y = pick(b, y);
+    }
     b.mark_output(y);
+    if b.model.traits.scales_last_state() {
+        y = b.scale(y);
+    }
     let projection = b.output_projection();
-    let logits = b.mul_mat(projection, y);
+    let mut logits = b.mul_mat(projection, y);
+    if b.model.traits.scales_logits {
+        logits = b.scale(logits);
+    }
+    if b.model.numbers.caps_logits {
+        logits = b.cap(logits);
+    }
     b.mark_output(logits);
     b.expand(logits);
 }

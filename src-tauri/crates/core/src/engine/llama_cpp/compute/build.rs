@@ -1,11 +1,16 @@
 //! Makes nodes. A call makes a tensor; it enters the order only through [`Builder::expand`], as in
 //! `ggml_build_forward_expand`: depth first, sources left to right, a node after its sources, each once.
 //!
-//! The shapes are ggml's own (`ggml.c`, the function of the same name as the op). Nothing here knows an architecture.
+//! Here: leaves, marks and the order; ops are in `ops`. Nothing here knows an architecture. A weight that is missing or does
+//! not fit is noted as a fault and replaced by an empty one: whoever builds asks for the fault at the end.
 
+use std::collections::HashMap;
+
+use crate::engine::llama_cpp::arch::{Attention, CacheOf};
+use crate::engine::llama_cpp::compute::Unplanned;
 use crate::engine::llama_cpp::compute::element::Element;
-use crate::engine::llama_cpp::compute::graph::{Backend, Graph, Op, SOURCES_MAX, Tensor, TensorId, UNASSIGNED};
-use crate::engine::llama_cpp::compute::model::{ComputeModel, LayerShape};
+use crate::engine::llama_cpp::compute::graph::{Backend, Graph, Op, Tensor, TensorId, UNASSIGNED};
+use crate::engine::llama_cpp::compute::model::ComputeModel;
 use crate::engine::llama_cpp::compute::setting::{Batch, Setting};
 use crate::engine::llama_cpp::compute::weights::{Name, Part};
 
@@ -19,25 +24,54 @@ pub(super) struct Builder<'a> {
     pub(super) batch: Batch,
     /// The graph so far.
     pub(super) graph: Graph,
+    /// What is wrong with the model: the first thing found.
+    pub(super) fault: Option<Unplanned>,
+    /// Positions of the batch's tokens.
+    pub(super) positions: TensorId,
+    /// Rows that go on to the output.
+    pub(super) output_rows: TensorId,
     /// The layer that unqualified weights belong to; absent in front of the first and behind the last.
     layer: Option<usize>,
     /// Leaf of each weight, once it was asked for.
     weight_leaves: Vec<TensorId>,
-    /// Leaf of the rope factors on each backend: the engine copies them to every device with a layer that uses them.
-    rope_leaves: Vec<TensorId>,
+    /// Leaf of each rope factor on each backend: the engine copies them to every device with a layer that uses them.
+    factor_leaves: HashMap<(usize, Backend), TensorId>,
+    /// Leaf of each cache tensor, by layer.
+    cache_leaves: HashMap<(CacheRole, usize), TensorId>,
+}
+
+/// What a cache tensor holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum CacheRole {
+    /// Keys.
+    K,
+    /// Values.
+    V,
+    /// Last inputs of a convolution.
+    Convolution,
+    /// Recurrent state.
+    State,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(model: &'a ComputeModel, set: &'a Setting, batch: Batch) -> Self {
-        Self {
+        let mut builder = Self {
             model,
             set,
             batch,
             graph: Graph::default(),
+            fault: None,
+            positions: TensorId::NONE,
+            output_rows: TensorId::NONE,
             layer: None,
             weight_leaves: vec![TensorId::NONE; model.weights.len()],
-            rope_leaves: vec![TensorId::NONE; usize::from(set.cpu) + 1],
-        }
+            factor_leaves: HashMap::new(),
+            cache_leaves: HashMap::new(),
+        };
+        let positions = batch.tokens.saturating_mul(model.numbers.positions);
+        builder.positions = builder.input(Element::I32, [positions, 1, 1, 1]);
+        builder.output_rows = builder.input(Element::I32, [batch.outputs, 1, 1, 1]);
+        builder
     }
 
     /// Starts layer `index`: its number names the weights asked for.
@@ -46,20 +80,35 @@ impl<'a> Builder<'a> {
         self.graph.layer_starts.push(self.graph.nodes.len());
     }
 
+    /// What comes now belongs to a layer, but is not part of what repeats.
+    pub(super) fn before_layer(&mut self, index: usize) {
+        self.layer = Some(index);
+    }
+
     /// Ends the last layer.
     pub(super) fn end_layers(&mut self) {
         self.layer = None;
         self.graph.layer_starts.push(self.graph.nodes.len());
     }
 
-    /// Head counts and sizes of the layer begun.
-    pub(super) fn shape(&self) -> &'a LayerShape {
-        &self.model.layers[self.layer.expect("a layer was begun")]
+    /// The layer begun.
+    pub(super) fn layer(&self) -> usize {
+        self.layer.expect("a layer was begun")
+    }
+
+    /// Whether the layer begun is the model's last.
+    pub(super) fn is_last_layer(&self) -> bool {
+        self.layer() + 1 == self.model.arch.layers.len()
+    }
+
+    /// Attention of the layer begun.
+    pub(super) fn heads(&self) -> &'a Attention {
+        self.model.attention(self.layer()).expect("only layers with attention ask for it")
     }
 
     /// The backend of the layer begun.
     fn layer_backend(&self) -> Backend {
-        self.set.units[self.layer.expect("a layer was begun")]
+        self.set.units[self.layer()]
     }
 
     pub(super) fn ne(&self, id: TensorId) -> [u64; 4] {
@@ -85,14 +134,32 @@ impl<'a> Builder<'a> {
 
     /// A weight of the layer begun, or of the model outside of layers.
     pub(super) fn weight(&mut self, name: Name, part: Part) -> TensorId {
-        let index = self.model.find(self.layer, name, part).expect("checked when the model was read");
-        self.weight_at(index)
+        self.weight_of(self.layer, name, part)
     }
 
     /// A weight of the model, wherever we are.
-    pub(super) fn global(&mut self, name: Name) -> Option<TensorId> {
-        let index = self.model.find(None, name, Part::Weight)?;
-        Some(self.weight_at(index))
+    pub(super) fn global(&mut self, name: Name, part: Part) -> TensorId {
+        self.weight_of(None, name, part)
+    }
+
+    /// Whether the model has this tensor outside of layers.
+    pub(super) fn has_global(&self, name: Name, part: Part) -> bool {
+        self.model.find(None, name, part).is_some()
+    }
+
+    fn weight_of(&mut self, layer: Option<usize>, name: Name, part: Part) -> TensorId {
+        if let Some(index) = self.model.find(layer, name, part) {
+            return self.weight_at(index);
+        }
+        let text = name.text();
+        let name = layer.map_or_else(|| text.to_owned(), |layer| format!("blk.{layer}.{text}"));
+        self.note(Unplanned::Missing { name });
+        self.graph.push(Tensor { weight: true, home: self.set.cpu, ..Tensor::new(Op::Leaf, Element::F32, [1; 4]) })
+    }
+
+    /// Remembers what is wrong with the model, unless something else was found before.
+    pub(super) fn note(&mut self, fault: Unplanned) {
+        self.fault.get_or_insert(fault);
     }
 
     fn weight_at(&mut self, index: usize) -> TensorId {
@@ -108,128 +175,56 @@ impl<'a> Builder<'a> {
         self.graph.push(Tensor { home, weight: true, ..Tensor::new(Op::Leaf, weight.element, weight.ne) })
     }
 
+    /// The name of a weight, by its leaf.
+    pub(super) fn name_of(&self, leaf: TensorId) -> Option<&'a str> {
+        let index = self.weight_leaves.iter().position(|own| *own == leaf)?;
+        Some(&self.model.weights[index].text)
+    }
+
+    /// Weights that were never asked for.
+    pub(super) fn unused(&self) -> impl Iterator<Item = usize> + '_ {
+        let leaves = self.weight_leaves.iter().enumerate().filter(|(_, leaf)| !leaf.is_some());
+        leaves.map(|(index, _)| index).filter(|index| !self.factor_leaves.keys().any(|(factor, _)| factor == index))
+    }
+
     /// The output projection: its own tensor, or a second copy of the token embedding on the output's device.
     pub(super) fn output_projection(&mut self) -> TensorId {
-        if let Some(own) = self.global(Name::Output) {
-            return own;
+        if self.has_global(Name::Output, Part::Weight) {
+            return self.global(Name::Output, Part::Weight);
         }
-        let index = self.model.find(None, Name::TokenEmbd, Part::Weight).expect("checked when the model was read");
+        let Some(index) = self.model.find(None, Name::TokenEmbd, Part::Weight) else {
+            return self.global(Name::TokenEmbd, Part::Weight);
+        };
         let home = self.set.tied_output;
         if home == self.set.places[index] { self.weight_at(index) } else { self.weight_copy(index, home) }
     }
 
-    /// The rope factors for the layer begun, where the model has any.
-    pub(super) fn rope_factors(&mut self) -> Option<TensorId> {
-        let index = self.model.find(None, Name::RopeFreqs, Part::Weight)?;
+    /// The rope factors of this name for the layer begun, where the model has any.
+    pub(super) fn rope_factors(&mut self, name: Name) -> Option<TensorId> {
+        let index = self.model.find(None, name, Part::Weight)?;
         let home = self.set.rope_factors.unwrap_or_else(|| self.layer_backend());
-        let slot = usize::from(home);
-        if !self.rope_leaves[slot].is_some() {
-            self.rope_leaves[slot] = self.weight_copy(index, home);
+        if let Some(leaf) = self.factor_leaves.get(&(index, home)) {
+            return Some(*leaf);
         }
-        Some(self.rope_leaves[slot])
+        let leaf = self.weight_copy(index, home);
+        self.factor_leaves.insert((index, home), leaf);
+        Some(leaf)
     }
 
-    /// A cache of the layer begun: `[row, cells, streams]`.
-    pub(super) fn cache(&mut self, element: Element, row: u64) -> TensorId {
-        let home = if self.set.kv_on_host { self.set.cpu } else { self.layer_backend() };
-        let ne = [row, self.set.cells, self.set.streams, 1];
-        self.graph.push(Tensor { home, ..Tensor::new(Op::Leaf, element, ne) })
-    }
-
-    // --- nodes with memory of their own ---
-
-    pub(super) fn node(&mut self, op: Op, element: Element, ne: [u64; 4], sources: &[TensorId]) -> TensorId {
-        let mut src = [TensorId::NONE; SOURCES_MAX];
-        src[..sources.len()].copy_from_slice(sources);
-        self.graph.push(Tensor { src, ..Tensor::new(op, element, ne) })
-    }
-
-    /// An op whose result has the shape of its first operand.
-    pub(super) fn like(&mut self, op: Op, sources: &[TensorId]) -> TensorId {
-        let first = self.graph.at(sources[0]);
-        let (element, ne) = (first.element, first.ne);
-        self.node(op, element, ne, sources)
-    }
-
-    pub(super) fn mul_mat(&mut self, a: TensorId, b: TensorId) -> TensorId {
-        let (a_ne, b_ne) = (self.ne(a), self.ne(b));
-        self.node(Op::MulMat, Element::F32, [a_ne[1], b_ne[1], b_ne[2], b_ne[3]], &[a, b])
-    }
-
-    pub(super) fn mul_mat_id(&mut self, a: TensorId, b: TensorId, ids: TensorId) -> TensorId {
-        let ne = [self.ne(a)[1], self.ne(ids)[0], self.ne(b)[2], 1];
-        self.node(Op::MulMatId, Element::F32, ne, &[a, b, ids])
-    }
-
-    pub(super) fn add(&mut self, a: TensorId, b: TensorId) -> TensorId {
-        self.like(Op::Add, &[a, b])
-    }
-
-    pub(super) fn mul(&mut self, a: TensorId, b: TensorId) -> TensorId {
-        self.like(Op::Mul, &[a, b])
-    }
-
-    pub(super) fn get_rows(&mut self, a: TensorId, rows: TensorId) -> TensorId {
-        let ids = self.ne(rows);
-        self.node(Op::GetRows, Element::F32, [self.ne(a)[0], ids[0], ids[1], ids[2]], &[a, rows])
-    }
-
-    pub(super) fn sum_rows(&mut self, a: TensorId) -> TensorId {
-        let ne = self.ne(a);
-        self.node(Op::SumRows, Element::F32, [1, ne[1], ne[2], ne[3]], &[a])
-    }
-
-    pub(super) fn arg_sort(&mut self, a: TensorId) -> TensorId {
-        let ne = self.ne(a);
-        self.node(Op::ArgSort, Element::I32, ne, &[a])
-    }
-
-    /// A contiguous copy in a shape of the same number of elements.
-    pub(super) fn cont(&mut self, a: TensorId, ne: [u64; 4]) -> TensorId {
-        let element = self.graph.at(a).element;
-        self.node(Op::Cont, element, ne, &[a])
-    }
-
-    // --- views ---
-
-    fn view_of(&mut self, op: Op, a: TensorId, ne: [u64; 4], nb: [u64; 4], sources: &[TensorId]) -> TensorId {
-        let of = self.graph.at(a);
-        let (element, base) = (of.element, if of.base.is_some() { of.base } else { a });
-        let mut src = [TensorId::NONE; SOURCES_MAX];
-        src[..sources.len()].copy_from_slice(sources);
-        self.graph.push(Tensor { nb, src, base, ..Tensor::new(op, element, ne) })
-    }
-
-    /// A window; `strides` of dimensions 1 to 3 in values.
-    pub(super) fn view(&mut self, a: TensorId, ne: [u64; 4], strides: [u64; 3]) -> TensorId {
-        let element = self.graph.at(a).element;
-        let nb = [element.bytes, element.row(strides[0]), element.row(strides[1]), element.row(strides[2])];
-        self.view_of(Op::View, a, ne, nb, &[a])
-    }
-
-    pub(super) fn reshape(&mut self, a: TensorId, ne: [u64; 4]) -> TensorId {
-        let nb = self.graph.at(a).element.strides(ne);
-        self.view_of(Op::Reshape, a, ne, nb, &[a])
-    }
-
-    /// Swaps dimensions 1 and 2.
-    pub(super) fn swap_heads(&mut self, a: TensorId) -> TensorId {
-        let of = self.graph.at(a);
-        let ([n0, n1, n2, n3], [b0, b1, b2, b3]) = (of.ne, of.nb);
-        self.view_of(Op::Permute, a, [n0, n2, n1, n3], [b0, b2, b1, b3], &[a])
-    }
-
-    /// Swaps dimensions 0 and 1.
-    pub(super) fn transpose(&mut self, a: TensorId) -> TensorId {
-        let of = self.graph.at(a);
-        let ([n0, n1, n2, n3], [b0, b1, b2, b3]) = (of.ne, of.nb);
-        self.view_of(Op::Transpose, a, [n1, n0, n2, n3], [b1, b0, b2, b3], &[a])
-    }
-
-    /// Writes rows of `x` into `into`; the result is a view of `into`.
-    pub(super) fn set_rows(&mut self, into: TensorId, x: TensorId, rows: TensorId) -> TensorId {
-        let (ne, nb) = (self.graph.at(into).ne, self.graph.at(into).nb);
-        self.view_of(Op::SetRows, into, ne, nb, &[x, rows, into])
+    /// A cache tensor of the layer begun, or of the layer whose cache it reads.
+    pub(super) fn cache(&mut self, role: CacheRole, element: Element, ne: [u64; 4]) -> TensorId {
+        let own = self.layer();
+        let owner = match self.model.attention(own).map(|attention| attention.cache) {
+            Some(CacheOf::Layer(owner)) => owner,
+            _ => own,
+        };
+        if let Some(leaf) = self.cache_leaves.get(&(role, owner)) {
+            return *leaf;
+        }
+        let home = if self.set.kv_on_host { self.set.cpu } else { self.set.units[owner] };
+        let leaf = self.graph.push(Tensor { home, ..Tensor::new(Op::Leaf, element, ne) });
+        self.cache_leaves.insert((role, owner), leaf);
+        leaf
     }
 
     // --- marks ---

@@ -1,66 +1,103 @@
 //! Leaves out layers that repeat: what a long run of equal layers does to the buffers, a short one shows.
 //!
-//! A run keeps its first and last [`EDGE`] layers. The rest may go because the scheduler's passes reach at most two layers
-//! into a run from either side: each of its four sweeps carries one backend over a layer's border, and a layer, having
-//! weights, ends every sweep with a backend of its own. So the layers in the middle are scheduled alike, and if one of them
-//! leaves the allocator as it found it, so do any number of them. The allocator checks that at every seam; where it does
-//! not hold, the whole graph is built.
+//! Layers repeat one by one, or in a pattern (five windowed ones and a full one, say). A run keeps some of its first and last
+//! layers. The rest may go because the scheduler's passes reach at most two layers into a run from either side: each of its
+//! four sweeps carries one backend over a layer's border, and a layer, having weights, ends every sweep with a backend of its
+//! own. So the layers in the middle are scheduled alike, and if one round of the pattern leaves the allocator as it found it,
+//! so do any number of them. The allocator checks that at every seam; where it does not hold, the whole graph is built.
 
+use crate::engine::llama_cpp::arch::CacheOf;
 use crate::engine::llama_cpp::compute::graph::Backend;
-use crate::engine::llama_cpp::compute::model::{ComputeModel, Likeness};
+use crate::engine::llama_cpp::compute::model::ComputeModel;
 use crate::engine::llama_cpp::compute::setting::Setting;
 
-/// Layers kept at each end of a run: two that the sweeps reach, and two to compare.
-const EDGE: usize = 4;
+/// Longest pattern that is looked for.
+const PERIOD_MAX: usize = 8;
+
+/// Layers kept at each end of a run: two that the sweeps reach, and at least two to compare.
+fn edge(period: usize) -> usize {
+    (2 * period).max(4).next_multiple_of(period)
+}
 
 /// The layers to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Folded {
     /// Layers in order, the last one always among them.
     pub(super) layers: Vec<usize>,
-    /// Positions in `layers` in front of which some were left out.
-    pub(super) seams: Vec<usize>,
+    /// Where some were left out.
+    pub(super) seams: Vec<Seam>,
+}
+
+/// A place where layers were left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seam {
+    /// Position in the layers built in front of which some were left out.
+    pub(super) at: usize,
+    /// Layers of one round of the pattern.
+    pub(super) period: usize,
 }
 
 /// Every layer.
 pub(super) fn unfolded(model: &ComputeModel) -> Folded {
-    Folded { layers: (0..model.layers.len()).collect(), seams: Vec::new() }
+    Folded { layers: (0..model.arch.layers.len()).collect(), seams: Vec::new() }
 }
 
 /// The layers without the middle of runs.
 pub(super) fn folded(model: &ComputeModel, set: &Setting) -> Folded {
     // The last layer keeps only rows with outputs: it is never part of a run.
-    let last = model.layers.len() - 1;
+    let last = model.arch.layers.len() - 1;
     let mut folded = Folded { layers: Vec::new(), seams: Vec::new() };
     let mut start = 0;
     while start < last {
-        let end = (start + 1..last).find(|layer| !repeats(model, set, *layer)).unwrap_or(last);
-        if end - start > 2 * EDGE {
-            folded.layers.extend(start..start + EDGE);
-            folded.seams.push(folded.layers.len());
-            folded.layers.extend(end - EDGE..end);
+        let (end, period, left_out) = longest_run(model, set, start, last);
+        if left_out > 0 {
+            folded.layers.extend(start..start + edge(period));
+            folded.seams.push(Seam { at: folded.layers.len(), period });
+            folded.layers.extend(start + edge(period) + left_out..end);
+            start = end;
         } else {
-            folded.layers.extend(start..end);
+            folded.layers.push(start);
+            start += 1;
         }
-        start = end;
     }
     folded.layers.push(last);
     folded
 }
 
-/// Whether the graph treats a layer as it treats the one before.
-fn repeats(model: &ComputeModel, set: &Setting, layer: usize) -> bool {
-    let (own, before) = (set.units[layer], set.units[layer - 1]);
-    let types_matter = own == set.cpu || set.overrides;
-    let alike = match model.likeness[layer] {
-        Likeness::Different => false,
-        Likeness::Shapes => !types_matter,
-        Likeness::Types => true,
-    };
+/// The run from `start` on that lets most layers go: its end, its period, and how many layers go.
+fn longest_run(model: &ComputeModel, set: &Setting, start: usize, last: usize) -> (usize, usize, usize) {
+    let mut best = (start + 1, 1, 0);
+    for period in 1..=PERIOD_MAX {
+        let repeats = |layer: &usize| repeats(model, set, *layer, layer - period);
+        let end = (start + period..last).find(|layer| !repeats(layer)).unwrap_or(last);
+        let spare = (end - start).saturating_sub(2 * edge(period));
+        let left_out = spare - spare % period;
+        if end > start + period && left_out > best.2 {
+            best = (end, period, left_out);
+        }
+    }
+    best
+}
+
+/// Whether the graph treats a layer as it treats one before.
+fn repeats(model: &ComputeModel, set: &Setting, layer: usize, before: usize) -> bool {
+    let (own, other) = (set.units[layer], set.units[before]);
+    let types_matter = own == set.cpu || set.overrides || model.types_matter;
+    let (kind, other_kind) = (model.kinds[layer], model.kinds[before]);
+    let alike = if types_matter { kind.types == other_kind.types } else { kind.shapes == other_kind.shapes };
+    alike && own == other && cache_home(model, set, layer) == cache_home(model, set, before) && same_places(model, set, layer, before)
+}
+
+/// Where the cache lies that a layer reads.
+fn cache_home(model: &ComputeModel, set: &Setting, layer: usize) -> Option<Backend> {
+    match model.attention(layer)?.cache {
+        CacheOf::Own => Some(set.units[layer]),
+        CacheOf::Layer(owner) => Some(set.units[owner]),
+        CacheOf::Nothing => None,
+    }
+}
+
+fn same_places(model: &ComputeModel, set: &Setting, layer: usize, before: usize) -> bool {
     let place = |index: Option<usize>| index.map(|index| set.places[index]);
-    let same_places = |backend: Backend| {
-        !set.overrides
-            || backend == own && model.table(layer - 1).pairs(model.table(layer)).all(|(a, b)| place(a) == place(b))
-    };
-    alike && own == before && same_places(before)
+    !set.overrides || model.table(layer).slots().zip(model.table(before).slots()).all(|(a, b)| place(a) == place(b))
 }

@@ -30,31 +30,48 @@ pub(super) type Backend = u8;
 /// No backend (yet).
 pub(super) const UNASSIGNED: Backend = Backend::MAX;
 
-/// What computes a tensor: the ops of the graphs described so far. Ops that behave alike in memory share a name: `Glu` is any of ggml's gated units.
+/// What computes a tensor: the ops of the graphs described so far. Ops that behave alike in memory share a name: `Glu` is any of
+/// ggml's gated units, `Unary` any function of single values that has no name of its own here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     /// Nothing: a leaf (weight, cache, graph input) or a copy made by the scheduler.
     Leaf,
     Add,
+    AddId,
     ArgSort,
     Clamp,
+    Concat,
     Cont,
+    Copy,
     Div,
     Dup,
     FlashAttention,
+    GatedDeltaNet,
     GetRows,
     Glu,
+    Mean,
     Mul,
     MulMat,
     MulMatId,
+    Norm,
+    Pad,
     Permute,
+    Repeat,
     Reshape,
     RmsNorm,
     Rope,
+    Scale,
     SetRows,
+    Sigmoid,
     SoftMax,
+    Sqr,
+    Sqrt,
+    SsmConv,
+    SsmScan,
+    Sub,
     SumRows,
     Transpose,
+    Unary,
     View,
 }
 
@@ -66,12 +83,28 @@ impl Op {
 
     /// Ops that may write over an operand (`ggml_op_can_inplace`).
     pub(super) fn can_overwrite(self) -> bool {
-        matches!(self, Self::Add | Self::Clamp | Self::Div | Self::Mul | Self::RmsNorm | Self::Rope | Self::SoftMax)
+        matches!(
+            self,
+            Self::Add
+                | Self::AddId
+                | Self::Clamp
+                | Self::Div
+                | Self::Mul
+                | Self::RmsNorm
+                | Self::Rope
+                | Self::Scale
+                | Self::Sigmoid
+                | Self::SoftMax
+                | Self::Sqr
+                | Self::Sqrt
+                | Self::Sub
+                | Self::Unary
+        )
     }
 }
 
 /// Largest number of sources an op has here.
-pub(super) const SOURCES_MAX: usize = 6;
+pub(super) const SOURCES_MAX: usize = 7;
 
 /// One tensor: a leaf or a node.
 #[derive(Clone, Copy, Debug)]

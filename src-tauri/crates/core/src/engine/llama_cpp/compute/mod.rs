@@ -1,33 +1,49 @@
 //! Compute buffers: what the engine's scheduler allocates beside weights and cache, exactly.
 //!
 //! The engine builds the graph of a full micro-batch and of one token per slot, assigns every op to a GPU or the CPU, copies
-//! what crosses, and runs its allocator without touching memory. So does this: `dense` (with `blocks` and `attention`) describes
-//! the graph, `assign`, `split` and `fusion` schedule it, `alloc` measures it, `fold` leaves out what repeats. Only `dense` and
-//! `model` know an architecture.
+//! what crosses, and runs its allocator without touching memory. So does this. The graph: `build` and `ops` make nodes;
+//! `blocks`, `experts`, `attention`, `state`, `mamba` and `delta` are parts of layers; `plain`, `hybrid`, `latent`, `llama4`,
+//! `bert`, `gemma3n` and `gemma4` put architectures together, and only they know one. Then `assign`, `split` and `fusion`
+//! schedule it, `alloc` measures it, and `fold` leaves out what repeats.
 //!
-//! Source: llama.cpp, tree of 6 October 2026 (package build 11434); held byte for byte in `tests/compute_truth.rs`. Absent:
-//! sliding windows, recurrent layers, latent attention, embedding models; buffers that grow while the engine runs.
+//! Source: llama.cpp, tree of 6 October 2026 (package build 11434), `src/models/*.cpp` and `llama-graph.cpp`; held byte for
+//! byte in `tests/ground_truth.rs`. Absent: buffers that grow while the engine runs.
 
 mod alloc;
 mod assign;
 mod attention;
+mod bert;
 mod blocks;
 mod build;
-mod dense;
+mod delta;
 mod element;
+mod experts;
 mod fold;
 mod fusion;
+mod gemma3n;
+mod gemma4;
 mod graph;
+mod hybrid;
+mod latent;
+mod llama4;
+mod mamba;
 mod model;
+mod numbers;
+mod ops;
+mod plain;
 mod setting;
 mod split;
+mod state;
 mod support;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod weights;
 
+use crate::engine::llama_cpp::arch::Graph;
 use crate::engine::llama_cpp::compute::build::Builder;
 use crate::engine::llama_cpp::compute::fold::Folded;
+use crate::engine::llama_cpp::compute::graph::Op;
 use crate::engine::llama_cpp::compute::setting::{Batch, Setting};
 use crate::engine::llama_cpp::flags::Flags;
 use crate::engine::llama_cpp::refused::Refused;
@@ -49,12 +65,10 @@ pub struct ComputeBuffers {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Unplanned {
     /// No graph is described for the architecture.
-    #[error("the compute graph of architecture \"{arch}\" is not described yet; described are {known}")]
+    #[error("the compute graph of architecture \"{arch}\" is not described")]
     Architecture {
         /// `general.architecture`.
         arch: String,
-        /// Those that are, for the message.
-        known: String,
     },
     /// A combination that no graph is described for.
     #[error("compute buffers are not described for {what}")]
@@ -75,21 +89,23 @@ pub enum Unplanned {
         name: String,
     },
     /// A tensor of another shape than heads and widths say.
-    #[error("tensor \"{name}\" has rows of {} values, {} of them; heads and widths say {row}{}", found[0], found[1],
-            rows.map_or(String::new(), |rows| format!(" and {rows}")))]
+    #[error("tensor \"{name}\" of shape {} does not fit where the graph has {}", dims(found), dims(other))]
     Shape {
-        /// Its name without `.weight`.
+        /// Its name.
         name: String,
-        /// Values per row, and rows.
-        found: [u64; 2],
-        /// Values per row that it must have.
-        row: u64,
-        /// Rows that it must have, where that is known.
-        rows: Option<u64>,
+        /// Its shape, innermost first.
+        found: [u64; 4],
+        /// The shape that it should go with.
+        other: [u64; 4],
     },
     /// The flags are refused.
     #[error(transparent)]
     Flags(#[from] Refused),
+}
+
+fn dims(ne: &[u64; 4]) -> String {
+    let shown = ne.iter().rposition(|n| *n != 1).map_or(1, |last| last + 1);
+    ne[..shown].iter().map(u64::to_string).collect::<Vec<_>>().join(" × ")
 }
 
 /// The compute buffers of a model started with `flags`.
@@ -117,6 +133,21 @@ impl ComputeModel {
         Ok(buffers)
     }
 
+    /// Whether flash attention of one token per slot runs where each layer lies, as `-fa auto` demands.
+    /// Source: `llama_context`, `auto_fa`.
+    pub(crate) fn attention_stays(&self, flags: &Flags, settled: &Settled) -> bool {
+        let Ok(set) = Setting::new(self, flags, settled) else { return true };
+        let [_, batch] = set.batches;
+        let all = fold::unfolded(self);
+        let graph = self.graph(&set, batch, &all.layers).graph;
+        let of = assign::assign(&graph, set.cpu);
+        let bounds = graph.layer_starts.windows(2);
+        bounds.zip(&set.units).all(|(bounds, unit)| {
+            let mut nodes = graph.nodes[bounds[0]..bounds[1]].iter();
+            nodes.all(|id| graph.at(*id).op != Op::FlashAttention || of[id.at()] == *unit)
+        })
+    }
+
     /// The larger of both batches' buffers, by backend.
     fn largest(&self, set: &Setting) -> Vec<u64> {
         let folded = fold::folded(self, set);
@@ -133,9 +164,25 @@ impl ComputeModel {
         largest
     }
 
+    /// The graph of one batch with the layers named, in order; they end with the model's last.
+    fn graph<'a>(&'a self, set: &'a Setting, batch: Batch, layers: &[usize]) -> Builder<'a> {
+        let mut b = Builder::new(self, set, batch);
+        match &self.traits.graph {
+            Graph::Plain(plain) => plain::build(&mut b, plain, layers),
+            Graph::Hybrid(hybrid) => hybrid::build(&mut b, *hybrid, layers),
+            Graph::Latent => latent::build(&mut b, layers),
+            Graph::MiniCpm3 => latent::build_minicpm3(&mut b, layers),
+            Graph::Llama4 => llama4::build(&mut b, layers),
+            Graph::Bert => bert::build(&mut b, layers),
+            Graph::Gemma3n => gemma3n::build(&mut b, layers),
+            Graph::Gemma4 => gemma4::build(&mut b, layers),
+        }
+        b
+    }
+
     /// One batch's buffers, by backend; nothing where a fold hides something.
     fn reserve(&self, set: &Setting, batch: Batch, folded: &Folded) -> Option<Vec<u64>> {
-        let mut graph = dense::dense(Builder::new(self, set, batch), &folded.layers);
+        let mut graph = self.graph(set, batch, &folded.layers).graph;
         let schedule = split::schedule(&mut graph, set.cpu, set.copies, set.fuses);
         alloc::allocate(&graph, &schedule, set.cpu, &folded.seams)
     }

@@ -3,12 +3,13 @@
 use crate::engine::llama_cpp::compute::Unplanned;
 use crate::engine::llama_cpp::compute::element::Element;
 use crate::engine::llama_cpp::compute::graph::Backend;
-use crate::engine::llama_cpp::compute::model::{ComputeModel, LayerShape, Weight};
-use crate::engine::llama_cpp::compute::weights::{Name, Part};
+use crate::engine::llama_cpp::compute::model::{ComputeModel, Weight};
+use crate::engine::llama_cpp::compute::weights::{Name, Part as TensorPart};
 use crate::engine::llama_cpp::flags::{Flags, FlashAttention, Place, SplitMode};
-use crate::engine::llama_cpp::settle::{DEVICES_MAX, SLOTS_MAX};
+use crate::engine::llama_cpp::kv::window_cells;
+use crate::engine::llama_cpp::settle::{CONTEXT_STEP, DEVICES_MAX, SLOTS_MAX};
 use crate::engine::llama_cpp::settled::Settled;
-use crate::engine::llama_cpp::weights::override_rules;
+use crate::engine::llama_cpp::weights::{Part, override_rules, part_of};
 
 /// Largest micro-batch that is computed with, tokens; with [`CONTEXT_MAX`] it keeps every product within 64 bits.
 const MICRO_BATCH_MAX: u64 = 1 << 24;
@@ -47,8 +48,14 @@ pub(super) struct Setting {
     pub(super) tied_output: Backend,
     /// Backend of the rope factors where an override names one; otherwise each device with a layer has its own.
     pub(super) rope_factors: Option<Backend>,
+    /// Cells of one stream of the cache.
     pub(super) cells: u64,
+    /// The same of the cache of windowed layers.
+    pub(super) window_cells: u64,
     pub(super) streams: u64,
+    pub(super) slots: u64,
+    /// The long rope factors serve, not the short ones.
+    pub(super) long_factors: bool,
     pub(super) flash: bool,
     /// V is stored transposed: flash attention was switched off by hand.
     pub(super) v_transposed: bool,
@@ -81,15 +88,18 @@ impl Setting {
         check(model, flags, settled, &units)?;
         let overridden = overridden(model, flags, units.len(), backend)?;
         let places = places(model, &overridden, &units, cpu);
-        let of_global = |name| model.find(None, name, Part::Weight).and_then(|index| overridden[index]);
+        let of_global = |name| model.find(None, name, TensorPart::Weight).and_then(|index| overridden[index]);
         Ok(Self {
             cpu,
             places,
             overrides: overridden.iter().any(Option::is_some),
-            tied_output: of_global(Name::TokenEmbd).unwrap_or(units[model.layers.len()]),
+            tied_output: of_global(Name::TokenEmbd).unwrap_or(units[units.len() - 1]),
             rope_factors: of_global(Name::RopeFreqs),
             cells: settled.context_per_stream.min(CONTEXT_MAX),
+            window_cells: window_cells(&model.arch, flags, settled).min(CONTEXT_MAX),
             streams: settled.streams,
+            slots: settled.parallel,
+            long_factors: settled.context_per_stream > model.numbers.rope_context,
             flash: settled.flash_attention,
             v_transposed: flags.flash_attention == FlashAttention::Off,
             cache_k: Element::of_cache(flags.cache_k),
@@ -100,6 +110,35 @@ impl Setting {
             batches: batches(flags, settled, &units),
             units,
         })
+    }
+
+    /// One GPU, a few tokens: whatever shows that a graph can be built.
+    pub(super) fn trial(model: &ComputeModel) -> Self {
+        /// Tokens of one layer's smallest batch.
+        const TOKENS: u64 = 2;
+        let units = vec![0; model.arch.layers.len() + 1];
+        let batch = Batch { tokens: TOKENS, outputs: TOKENS, pin_norms: true };
+        Self {
+            cpu: 1,
+            places: places(model, &vec![None; model.weights.len()], &units, 1),
+            overrides: false,
+            tied_output: 0,
+            rope_factors: None,
+            cells: CONTEXT_STEP,
+            window_cells: CONTEXT_STEP,
+            streams: 1,
+            slots: 1,
+            long_factors: false,
+            flash: true,
+            v_transposed: false,
+            cache_k: Element::F16,
+            cache_v: Element::F16,
+            kv_on_host: false,
+            copies: 1,
+            fuses: true,
+            batches: [batch; 2],
+            units,
+        }
     }
 
     /// Which GPU of the flags a GPU backend is.
@@ -121,11 +160,12 @@ impl Setting {
 /// What no graph is described for.
 fn check(model: &ComputeModel, flags: &Flags, settled: &Settled, units: &[Backend]) -> Result<(), Unplanned> {
     let unusual = |what: &str| Err(Unplanned::Unusual { what: what.to_owned() });
-    if units.len() != model.layers.len() + 1 {
+    if units.len() != model.arch.layers.len() + 1 {
         return unusual("a number of units that is not that of the layers and the output");
     }
-    if flags.embedding {
-        return unusual("embedding with a model that generates text");
+    if flags.embedding == model.traits.has_output() {
+        let kind = if flags.embedding { "embedding with a model that generates text" } else { "a text encoder without embedding" };
+        return unusual(kind);
     }
     if !(1..=SLOTS_MAX).contains(&settled.parallel) || ![1, settled.parallel].contains(&settled.streams) {
         return unusual("this number of slots and streams");
@@ -135,11 +175,6 @@ fn check(model: &ComputeModel, flags: &Flags, settled: &Settled, units: &[Backen
     }
     if settled.micro_batch > MICRO_BATCH_MAX || settled.context > CONTEXT_MAX {
         return unusual("a context or micro-batch of this size");
-    }
-    let v_row = |l: &LayerShape| l.value_length.saturating_mul(l.heads_kv);
-    let uneven = model.layers.iter().any(|l| v_row(l) != v_row(&model.layers[0]));
-    if uneven && flags.flash_attention == FlashAttention::Off {
-        return unusual("V rows that differ between layers, without flash attention");
     }
     Ok(())
 }
@@ -161,10 +196,10 @@ fn overridden(
 
 /// Backend of each weight: its override, else its layer's or the output's; the token embedding is on the host.
 fn places(model: &ComputeModel, overridden: &[Option<Backend>], units: &[Backend], cpu: Backend) -> Vec<Backend> {
-    let own = |weight: &Weight| match (weight.layer, weight.name) {
-        (Some(layer), _) => units[layer],
-        (None, Name::TokenEmbd) => cpu,
-        (None, _) => units[units.len() - 1],
+    let own = |weight: &Weight| match part_of(&model.arch, &weight.text) {
+        Ok(Part::Layer(layer)) => units[layer],
+        Ok(Part::Input) => cpu,
+        _ => units[units.len() - 1],
     };
     model.weights.iter().zip(overridden).map(|(weight, over)| over.unwrap_or_else(|| own(weight))).collect()
 }
@@ -176,5 +211,6 @@ fn batches(flags: &Flags, settled: &Settled, units: &[Backend]) -> [Batch; 2] {
     let all_on_gpus = flags.gpu_layers.is_none_or(|n| usize::try_from(n).map_or(true, |n| n >= units.len()));
     let batch = |tokens: u64, outputs| Batch { tokens, outputs, pin_norms: tokens < PINNED_BELOW || all_on_gpus };
     let prompt = tokens.checked_next_multiple_of(slots).unwrap_or(tokens);
-    [batch(prompt, tokens.min(settled.batch.min(slots))), batch(slots, slots)]
+    let rows = if flags.embedding { settled.batch } else { settled.batch.min(slots) };
+    [batch(prompt, tokens.min(rows)), batch(slots, slots)]
 }

@@ -150,8 +150,9 @@ impl Cutter<'_> {
 }
 
 /// Steps in order: what crosses into a split, then its nodes, with what the backend's fusions keep alive.
-fn list(graph: &Graph, splits: &[Split], cpu: Backend, fuses: bool) -> Vec<Step> {
+fn list(graph: &mut Graph, splits: &[Split], cpu: Backend, fuses: bool) -> Vec<Step> {
     let mut steps = Vec::with_capacity(graph.nodes.len() * 5 / 4);
+    let mut order = std::mem::take(&mut graph.nodes);
     let mut layers = graph.layer_starts.iter().peekable();
     let mut holds: Vec<Hold> = Vec::new();
     for split in splits {
@@ -159,10 +160,10 @@ fn list(graph: &Graph, splits: &[Split], cpu: Backend, fuses: bool) -> Vec<Step>
             steps.push(Step::Hold(original));
             steps.push(Step::Make(copy));
         }
-        let nodes = &graph.nodes[split.start..split.end];
+        let nodes = &mut order[split.start..split.end];
         holds.clear();
         if fuses && split.backend != cpu {
-            fusion::holds(graph, nodes, &mut holds);
+            fusion::optimise(graph, nodes, &mut holds);
         }
         let mut holds = holds.iter().peekable();
         for (offset, &id) in nodes.iter().enumerate() {
@@ -175,5 +176,6 @@ fn list(graph: &Graph, splits: &[Split], cpu: Backend, fuses: bool) -> Vec<Step>
             }
         }
     }
+    graph.nodes = order;
     steps
 }

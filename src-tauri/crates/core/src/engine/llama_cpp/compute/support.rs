@@ -4,10 +4,8 @@
 //! `ggml_backend_cuda_device_offload_op` (ggml-cuda.cu, fattn.cu). GPUs run every op used here but some flash attention.
 
 use crate::engine::llama_cpp::compute::graph::{Backend, Graph, Op, Tensor, UNASSIGNED};
+use crate::engine::llama_cpp::settle::kernel_for;
 use crate::model::GgmlType;
-
-/// Cells of the cache must be a multiple of this for the kernels of uneven or long heads (`FATTN_KQ_STRIDE`).
-const CELLS_STEP: u64 = 256;
 
 /// Batches of at least this many rows are computed on a GPU even where the weights lie on the host
 /// (`GGML_OP_OFFLOAD_MIN_BATCH`).
@@ -19,7 +17,26 @@ pub(super) fn can(graph: &Graph, cpu: Backend, backend: Backend, node: &Tensor) 
         let home = graph.at(source).home;
         home == UNASSIGNED || home == cpu || home == backend
     });
-    reachable && (backend == cpu || node.op != Op::FlashAttention || gpu_flash_attention(graph, node))
+    reachable && (backend == cpu || runs_on_gpu(graph, node))
+}
+
+/// Whether the CUDA backend has a kernel for the op on operands of these shapes.
+fn runs_on_gpu(graph: &Graph, node: &Tensor) -> bool {
+    match node.op {
+        Op::FlashAttention => gpu_flash_attention(graph, node),
+        Op::SsmScan => {
+            let [state, head, heads, _] = graph.at(node.src[0]).ne;
+            let inner = graph.at(node.src[1]).ne[1];
+            let one_per_state = graph.at(node.src[3]).ne[0] == 1;
+            if one_per_state {
+                [96, 128, 256].contains(&state) && head.is_multiple_of(16)
+            } else {
+                state == 16 && head == 1 && inner.is_multiple_of(128) && heads.is_multiple_of(128)
+            }
+        }
+        Op::SsmConv => graph.at(node.src[0]).ne[1].is_multiple_of(128),
+        _ => true,
+    }
 }
 
 /// Rows that count for the offload of an op.
@@ -48,13 +65,5 @@ fn gpu_flash_attention(graph: &Graph, node: &Tensor) -> bool {
         known.contains(&GgmlType(t.element.code))
     });
     let shared = q.ne[2] / k.ne[2].max(1); // query heads per K head
-    let whole = k.ne[1].is_multiple_of(CELLS_STEP);
-    let sizes = match (k.ne[0], v.ne[0]) {
-        (40 | 64 | 72 | 80 | 96 | 112 | 128 | 256, v) => k.ne[0] == v,
-        (192, 128) => shared.is_multiple_of(8) && whole,
-        (320, 256) => shared.is_multiple_of(32) && whole,
-        (512 | 576, 512) => shared >= 2 && whole,
-        _ => false,
-    };
-    types && sizes
+    types && kernel_for(k.ne[0], v.ne[0], shared, k.ne[1])
 }

@@ -1,51 +1,106 @@
 //! The weights that graphs ask for, by name and part.
 
-/// Tensor names without layer and part: `attn_q` of `blk.3.attn_q.weight`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
-    TokenEmbd,
-    Output,
-    OutputNorm,
-    RopeFreqs,
-    AttnNorm,
-    AttnQ,
-    AttnK,
-    AttnV,
-    AttnQNorm,
-    AttnKNorm,
-    AttnOutput,
-    FfnNorm,
-    FfnGate,
-    FfnUp,
-    FfnDown,
-    FfnGateInp,
-    FfnGateExps,
-    FfnUpExps,
-    FfnDownExps,
+/// Makes the enum of names and the list of their spellings from one table.
+macro_rules! names {
+    ($($name:ident $text:literal)*) => {
+        /// Tensor names without layer and part: `attn_q` of `blk.3.attn_q.weight`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Name { $($name),* }
+
+        /// Every name with its spelling, in the order of the enum.
+        const NAMES: &[(Name, &str)] = &[$((Name::$name, $text)),*];
+    };
 }
 
-/// Every name with its spelling, in the order of the enum.
-const NAMES: [(Name, &str); 19] = [
-    (Name::TokenEmbd, "token_embd"),
-    (Name::Output, "output"),
-    (Name::OutputNorm, "output_norm"),
-    (Name::RopeFreqs, "rope_freqs"),
-    (Name::AttnNorm, "attn_norm"),
-    (Name::AttnQ, "attn_q"),
-    (Name::AttnK, "attn_k"),
-    (Name::AttnV, "attn_v"),
-    (Name::AttnQNorm, "attn_q_norm"),
-    (Name::AttnKNorm, "attn_k_norm"),
-    (Name::AttnOutput, "attn_output"),
-    (Name::FfnNorm, "ffn_norm"),
-    (Name::FfnGate, "ffn_gate"),
-    (Name::FfnUp, "ffn_up"),
-    (Name::FfnDown, "ffn_down"),
-    (Name::FfnGateInp, "ffn_gate_inp"),
-    (Name::FfnGateExps, "ffn_gate_exps"),
-    (Name::FfnUpExps, "ffn_up_exps"),
-    (Name::FfnDownExps, "ffn_down_exps"),
-];
+names! {
+    TokenEmbd "token_embd"
+    TokenEmbdNorm "token_embd_norm"
+    TokenTypes "token_types"
+    PositionEmbd "position_embd"
+    Output "output"
+    OutputNorm "output_norm"
+    Cls "cls"
+    ClsOutput "cls.output"
+    RopeFreqs "rope_freqs"
+    RopeFactorsLong "rope_factors_long"
+    RopeFactorsShort "rope_factors_short"
+    PerLayerTokenEmbd "per_layer_token_embd"
+    PerLayerModelProj "per_layer_model_proj"
+    PerLayerProjNorm "per_layer_proj_norm"
+    AltupProj "altup_proj"
+    AltupUnembdProj "altup_unembd_proj"
+    AttnNorm "attn_norm"
+    AttnQ "attn_q"
+    AttnK "attn_k"
+    AttnV "attn_v"
+    AttnQkv "attn_qkv"
+    AttnQNorm "attn_q_norm"
+    AttnKNorm "attn_k_norm"
+    AttnQA "attn_q_a"
+    AttnQANorm "attn_q_a_norm"
+    AttnQB "attn_q_b"
+    AttnKvAMqa "attn_kv_a_mqa"
+    AttnKvANorm "attn_kv_a_norm"
+    AttnKvB "attn_kv_b"
+    AttnKB "attn_k_b"
+    AttnVB "attn_v_b"
+    AttnSinks "attn_sinks"
+    AttnGate "attn_gate"
+    AttnOutput "attn_output"
+    AttnOutputNorm "attn_output_norm"
+    PostAttentionNorm "post_attention_norm"
+    FfnNorm "ffn_norm"
+    FfnGate "ffn_gate"
+    FfnUp "ffn_up"
+    FfnDown "ffn_down"
+    FfnGateInp "ffn_gate_inp"
+    FfnGateExps "ffn_gate_exps"
+    FfnUpExps "ffn_up_exps"
+    FfnGateUpExps "ffn_gate_up_exps"
+    FfnDownExps "ffn_down_exps"
+    ExpProbsB "exp_probs_b"
+    FfnGateInpShexp "ffn_gate_inp_shexp"
+    FfnGateShexp "ffn_gate_shexp"
+    FfnUpShexp "ffn_up_shexp"
+    FfnDownShexp "ffn_down_shexp"
+    PreFfwNorm2 "pre_ffw_norm_2"
+    PostFfwNorm "post_ffw_norm"
+    PostFfwNorm1 "post_ffw_norm_1"
+    PostFfwNorm2 "post_ffw_norm_2"
+    LayerOutputNorm "layer_output_norm"
+    LayerOutputScale "layer_output_scale"
+    InpGate "inp_gate"
+    Proj "proj"
+    PostNorm "post_norm"
+    AltupCorrectCoef "altup_correct_coef"
+    AltupCorrectScale "altup_correct_scale"
+    AltupPredictCoef "altup_predict_coef"
+    AltupRouter "altup_router"
+    AltupRouterNorm "altup_router_norm"
+    LaurelL "laurel_l"
+    LaurelR "laurel_r"
+    LaurelPostNorm "laurel_post_norm"
+    SsmIn "ssm_in"
+    SsmConv1d "ssm_conv1d"
+    SsmX "ssm_x"
+    SsmDt "ssm_dt"
+    SsmDtNorm "ssm_dt_norm"
+    SsmBNorm "ssm_b_norm"
+    SsmCNorm "ssm_c_norm"
+    SsmA "ssm_a"
+    SsmD "ssm_d"
+    SsmBa "ssm_ba"
+    SsmAlpha "ssm_alpha"
+    SsmBeta "ssm_beta"
+    SsmNorm "ssm_norm"
+    SsmOut "ssm_out"
+    ShortConv "shortconv.conv"
+    ShortConvIn "shortconv.in_proj"
+    ShortConvOut "shortconv.out_proj"
+}
+
+/// Tensors that are written without a part.
+const BARE: [&str; 3] = ["ssm_a", "ssm_d", "ffn_norm"];
 
 impl Name {
     /// As written in files.
@@ -59,10 +114,14 @@ impl Name {
 pub(super) enum Part {
     Weight,
     Bias,
+    Scale,
 }
 
+/// Number of parts.
+const PARTS: usize = 3;
+
 /// Number of slots of a [`Table`].
-const SLOTS: usize = NAMES.len() * 2;
+const SLOTS: usize = NAMES.len() * PARTS;
 
 /// No tensor.
 const ABSENT: u32 = u32::MAX;
@@ -77,7 +136,7 @@ impl Table {
     }
 
     fn slot(name: Name, part: Part) -> usize {
-        name as usize * 2 + part as usize // both enums count from 0
+        name as usize * PARTS + part as usize // both enums count from 0
     }
 
     pub(super) fn find(&self, name: Name, part: Part) -> Option<usize> {
@@ -93,10 +152,9 @@ impl Table {
         free
     }
 
-    /// Pairs of weights of two tables that fill the same slot; `None` in one place where only one has a tensor.
-    pub(super) fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (Option<usize>, Option<usize>)> + 'a {
-        let index = |value: u32| (value != ABSENT).then_some(value as usize); // as in `find`
-        self.0.iter().zip(&other.0).map(move |(a, b)| (index(*a), index(*b)))
+    /// Every slot in order: the weight that fills it.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Option<usize>> + '_ {
+        self.0.iter().map(|index| (*index != ABSENT).then_some(*index as usize)) // as in `find`
     }
 }
 
@@ -109,10 +167,11 @@ pub(super) fn take_apart(tensor: &str) -> Option<(Option<usize>, Name, Part)> {
         }
         None => (None, tensor),
     };
-    let (name, part) = rest.rsplit_once('.')?;
-    let part = match part {
-        "weight" => Part::Weight,
-        "bias" => Part::Bias,
+    let (name, part) = match rest.rsplit_once('.') {
+        Some((name, "weight")) => (name, Part::Weight),
+        Some((name, "bias")) => (name, Part::Bias),
+        Some((name, "scale")) => (name, Part::Scale),
+        _ if BARE.contains(&rest) => (rest, Part::Weight),
         _ => return None,
     };
     let (name, _) = NAMES.iter().find(|(_, text)| *text == name)?;
@@ -126,14 +185,14 @@ mod tests {
     #[test]
     fn names_are_found_by_their_own_spelling() {
         for (name, text) in NAMES {
-            assert_eq!(name.text(), text);
-            assert_eq!(take_apart(&format!("blk.17.{text}.bias")), Some((Some(17), name, Part::Bias)));
+            assert_eq!(name.text(), *text);
+            assert_eq!(take_apart(&format!("blk.17.{text}.bias")), Some((Some(17), *name, Part::Bias)));
         }
     }
 
     #[test]
     fn strange_names_are_nothing() {
-        for name in ["", "blk", "blk.", "blk.x.attn_q.weight", "blk.1.attn_q", "blk.1.attn_q.scale", "attn_rot.weight"]
+        for name in ["", "blk", "blk.", "blk.x.attn_q.weight", "blk.1.attn_q", "blk.1.attn_q.scales", "attn_rot.weight"]
         {
             assert_eq!(take_apart(name), None, "{name}");
         }

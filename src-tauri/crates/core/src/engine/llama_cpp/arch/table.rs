@@ -1,0 +1,296 @@
+//! The architectures that are described, one row each: which graph they have, and how they differ from its plainest form.
+//!
+//! Source: `src/models/*.cpp` of llama.cpp, tree of 6 October 2026. What follows from the tensors that a file has (biases,
+//! norms of heads, norms after attention) is not repeated here.
+
+use Graph::{Bert, Gemma3n, Gemma4, Latent, Llama4, MiniCpm3, Plain as P};
+
+/// Which graph an architecture has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Graph {
+    /// Attention and feed-forward in every layer.
+    Plain(Plain),
+    /// Layers with recurrent state, alone or beside attention.
+    Hybrid(Hybrid),
+    /// Compressed K and V (MLA).
+    Latent,
+    /// Compressed projections, but a full cache.
+    MiniCpm3,
+    /// Chunked attention and experts weighted at their input.
+    Llama4,
+    /// Text encoder: no cache, no output projection.
+    Bert,
+    /// Alternating updates and per-layer embeddings.
+    Gemma3n,
+    /// Per-layer embeddings, shared caches, experts beside a dense part.
+    Gemma4,
+}
+
+/// The recurrent part of a hybrid architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hybrid {
+    /// Mamba in every layer, nothing else.
+    Mamba,
+    /// Mamba-2 in every layer, nothing else.
+    Mamba2,
+    /// Mamba in most layers, attention in the others.
+    Jamba,
+    /// Mamba-2 in most layers, attention in the others.
+    Granite,
+    /// Short convolutions in most layers.
+    Lfm2,
+    /// Attention and Mamba-2 in every layer.
+    FalconH1,
+    /// Each layer is Mamba-2, attention or feed-forward.
+    NemotronH,
+    /// Gated delta net in most layers, gated attention in the others.
+    Qwen3Next,
+    /// The same, with fused projections taken apart.
+    Qwen35,
+}
+
+/// How token positions enter the queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rope {
+    /// In every layer.
+    Every,
+    /// Not in every fourth layer.
+    NotEveryFourth,
+    /// Only where attention is windowed (everywhere, where no layer is).
+    Windowed,
+}
+
+/// What the feed-forward part applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// A gated unit, the gate a projection of its own or the first half of one.
+    Gated,
+    /// Plain GELU.
+    Gelu,
+    /// The square of ReLU.
+    ReluSquared,
+}
+
+/// How experts are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// Softmax over all, then weights normalised to sum 1.
+    Normalised,
+    /// The best logits, softmax over those.
+    Chosen,
+    /// As the header says: `expert_gating_func`, `expert_weights_norm`, `expert_weights_scale`.
+    Stated,
+}
+
+/// Differences of a plain architecture from llama's. All of them false is llama.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one line of one model's source, and they are independent")]
+pub struct Plain {
+    /// Norms are layer norms, not RMS norms.
+    pub layer_norm: bool,
+    /// `attn_norm` stands before attention.
+    pub norm_first: bool,
+    /// `post_attention_norm` is applied to attention's result; elsewhere it is the norm before the feed-forward part.
+    pub norm_after_attention: bool,
+    /// The norm after the feed-forward part has a layer number, so that it is pinned.
+    pub pins_last_norm: bool,
+    /// Norms of heads come after rope.
+    pub norm_after_rope: bool,
+    /// Which layers have rope.
+    pub rope: Rope,
+    /// Queries are scaled by a node of their own.
+    pub scales_queries: bool,
+    /// Queries are scaled by position, where the header gives a temperature.
+    pub temperature: bool,
+    /// Attention and feed-forward part run side by side on one norm.
+    pub side_by_side: bool,
+    /// Both parts' results are scaled.
+    pub scales_parts: bool,
+    /// The residual is the first operand of the second sum.
+    pub residual_first: bool,
+    /// Rows without output are dropped behind the last layer, not inside it.
+    pub drops_rows_late: bool,
+    /// Activation of the feed-forward part.
+    pub activation: Activation,
+    /// How experts are chosen.
+    pub routing: Routing,
+}
+
+/// What happens to embedded tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Embedding {
+    /// Nothing.
+    Kept,
+    /// One factor.
+    Scaled,
+    /// A factor per token (zero width for given embeddings).
+    ScaledByRow,
+}
+
+/// One architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// `general.architecture`.
+    pub name: &'static str,
+    /// Its graph.
+    pub graph: Graph,
+    /// Embedded tokens.
+    pub embedding: Embedding,
+    /// Every so many layers one is not windowed, where the header does not say which; zero: no layer is windowed.
+    pub window_period: u64,
+    /// Whether logits are scaled.
+    pub scales_logits: bool,
+    /// Whether logits are capped even where the header gives no cap.
+    pub caps_logits: bool,
+    /// Whether `-sm tensor` takes it (`llm_arch_supports_sm_tensor`).
+    pub tensor_split: bool,
+}
+
+/// llama itself.
+const PLAIN: Plain = Plain {
+    layer_norm: false,
+    norm_first: true,
+    norm_after_attention: false,
+    pins_last_norm: false,
+    norm_after_rope: false,
+    rope: Rope::Every,
+    scales_queries: false,
+    temperature: false,
+    side_by_side: false,
+    scales_parts: false,
+    residual_first: false,
+    drops_rows_late: false,
+    activation: Activation::Gated,
+    routing: Routing::Stated,
+};
+
+const fn plain(name: &'static str, graph: Plain) -> Traits {
+    Traits {
+        name,
+        graph: P(graph),
+        embedding: Embedding::Kept,
+        window_period: 0,
+        scales_logits: false,
+        caps_logits: false,
+        tensor_split: true,
+    }
+}
+
+const fn other(name: &'static str, graph: Graph) -> Traits {
+    Traits {
+        name,
+        graph,
+        embedding: Embedding::Kept,
+        window_period: 0,
+        scales_logits: false,
+        caps_logits: false,
+        tensor_split: false,
+    }
+}
+
+/// Every architecture described, by name.
+static ARCHITECTURES: [Traits; 40] = [
+    Traits { tensor_split: true, ..other("bert", Bert) },
+    Traits {
+        window_period: 4,
+        scales_logits: true,
+        ..plain("cohere2", Plain { layer_norm: true, side_by_side: true, rope: Rope::Windowed, ..PLAIN })
+    },
+    Traits { scales_logits: true, ..plain("command-r", Plain { layer_norm: true, side_by_side: true, ..PLAIN }) },
+    other("deepseek2", Latent),
+    plain("ernie4_5-moe", Plain { routing: Routing::Normalised, ..PLAIN }),
+    Traits {
+        window_period: 4,
+        ..plain("exaone4", Plain { norm_first: false, norm_after_attention: true, rope: Rope::Windowed, ..PLAIN })
+    },
+    other("falcon-h1", Graph::Hybrid(Hybrid::FalconH1)),
+    Traits {
+        embedding: Embedding::Scaled,
+        window_period: 2,
+        caps_logits: true,
+        ..plain("gemma2", Plain { norm_after_attention: true, scales_queries: true, ..PLAIN })
+    },
+    Traits {
+        embedding: Embedding::ScaledByRow,
+        window_period: 6,
+        ..plain("gemma3", Plain { norm_after_attention: true, scales_queries: true, ..PLAIN })
+    },
+    Traits { embedding: Embedding::ScaledByRow, caps_logits: true, ..other("gemma3n", Gemma3n) },
+    Traits { embedding: Embedding::ScaledByRow, tensor_split: true, ..other("gemma4", Gemma4) },
+    plain("glm4", Plain { norm_after_attention: true, pins_last_norm: true, ..PLAIN }),
+    Traits {
+        window_period: 2,
+        ..plain("gpt-oss", Plain { routing: Routing::Chosen, drops_rows_late: true, ..PLAIN })
+    },
+    Traits {
+        embedding: Embedding::Scaled,
+        scales_logits: true,
+        ..plain("granite", Plain { scales_parts: true, ..PLAIN })
+    },
+    Traits {
+        embedding: Embedding::Scaled,
+        scales_logits: true,
+        ..other("granitehybrid", Graph::Hybrid(Hybrid::Granite))
+    },
+    plain("hunyuan-moe", Plain { norm_after_rope: true, routing: Routing::Normalised, ..PLAIN }),
+    plain("internlm2", PLAIN),
+    other("jamba", Graph::Hybrid(Hybrid::Jamba)),
+    Traits { tensor_split: true, ..other("lfm2", Graph::Hybrid(Hybrid::Lfm2)) },
+    plain("llama", Plain { routing: Routing::Normalised, ..PLAIN }),
+    Traits { window_period: 4, tensor_split: true, ..other("llama4", Llama4) },
+    other("mamba", Graph::Hybrid(Hybrid::Mamba)),
+    other("mamba2", Graph::Hybrid(Hybrid::Mamba2)),
+    Traits { embedding: Embedding::Scaled, ..other("minicpm3", MiniCpm3) },
+    plain("mistral3", Plain { temperature: true, routing: Routing::Normalised, ..PLAIN }),
+    plain("nemotron", Plain { layer_norm: true, activation: Activation::ReluSquared, ..PLAIN }),
+    other("nemotron_h", Graph::Hybrid(Hybrid::NemotronH)),
+    other("nemotron_h_moe", Graph::Hybrid(Hybrid::NemotronH)),
+    Traits { tensor_split: false, ..plain("olmo2", Plain { norm_first: false, norm_after_attention: true, ..PLAIN }) },
+    plain("phi3", Plain { scales_queries: true, residual_first: true, ..PLAIN }),
+    plain("qwen2", PLAIN),
+    plain("qwen3", PLAIN),
+    plain("qwen3moe", Plain { routing: Routing::Normalised, ..PLAIN }),
+    Traits { tensor_split: true, ..other("qwen35", Graph::Hybrid(Hybrid::Qwen35)) },
+    Traits { tensor_split: true, ..other("qwen35moe", Graph::Hybrid(Hybrid::Qwen35)) },
+    Traits { tensor_split: true, ..other("qwen3next", Graph::Hybrid(Hybrid::Qwen3Next)) },
+    plain("seed_oss", PLAIN),
+    plain("smollm3", Plain { rope: Rope::NotEveryFourth, ..PLAIN }),
+    plain("stablelm", Plain { layer_norm: true, ..PLAIN }),
+    plain("starcoder2", Plain { layer_norm: true, activation: Activation::Gelu, ..PLAIN }),
+];
+
+impl Traits {
+    /// The architecture of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ARCHITECTURES.iter().find(|traits| traits.name == name)
+    }
+
+    /// Whether norms are layer norms.
+    #[must_use]
+    pub fn layer_norm(&self) -> bool {
+        match self.graph {
+            P(plain) => plain.layer_norm,
+            Bert => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the last state is scaled in front of the output projection.
+    #[must_use]
+    pub fn scales_last_state(&self) -> bool {
+        self.graph == MiniCpm3
+    }
+
+    /// Whether there is an output projection; text encoders have none.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.graph != Bert
+    }
+
+    /// Whether a tied output projection counts twice where it lies on the host, because the engine makes it there anew.
+    #[must_use]
+    pub fn tied_counts_twice(&self) -> bool {
+        matches!(self.graph, Gemma3n | Gemma4)
+    }
+}
