@@ -11,10 +11,10 @@ PYTHON := .cache/venv/bin/python
 MODELS := .cache/models
 UI_SOURCES := $(shell find ui -type f -not -path 'ui/dist/*' 2>/dev/null)
 
-.PHONY: help run test unit e2e lint fmt bench coverage release build setup setup-test bindings clean
+.PHONY: help run test unit e2e lint fmt bench truth-report coverage release build setup setup-test bindings clean
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup build ## Install what is missing, build, and open the window (or the terminal dashboard)
 	$(BIN)/dualgpuopt $(ARGS)
@@ -36,6 +36,9 @@ fmt: ## Format the Rust sources
 
 bench: ui/dist/index.html build-tests ## Benchmarks of reading and planning
 	cargo bench -p dualgpuopt-tests
+
+truth-report: ## Rules against llama.cpp's recorded allocations, as tables in Markdown
+	@cargo test --quiet --package dualgpuopt-core --test ground_truth -- --ignored --nocapture report
 
 coverage: build-tests ## Line coverage of the core (needs cargo-llvm-cov)
 	cargo llvm-cov --package dualgpuopt-core --package dualgpuopt-model --summary-only

@@ -11,7 +11,10 @@ pub(crate) fn consider(host: &AppHandle, event: &AppEvent) {
     let (title, body) = match &session.state {
         SessionState::Ready => (format!("{} is ready", session.spec.title), session.spec.url()),
         SessionState::Failed { message, .. } => (format!("{} failed", session.spec.title), message.clone()),
-        SessionState::Starting | SessionState::Loading | SessionState::Stopping { .. } | SessionState::Stopped { .. } => {
+        SessionState::Starting
+        | SessionState::Loading
+        | SessionState::Stopping { .. }
+        | SessionState::Stopped { .. } => {
             return;
         }
     };

@@ -44,5 +44,3 @@ fn stays_home(url: &Url) -> bool {
     }
     home
 }
-
-

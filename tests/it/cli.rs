@@ -35,7 +35,8 @@ fn status_of_simulated_cards_is_the_documented_json() {
 
 #[test]
 fn watch_prints_a_line_a_sample_at_once() {
-    let mut watch = dualgpuopt(["status", "--mock", "--watch", "--json"]).env("DUALGPUOPT_POLL_INTERVAL", "0.1").start();
+    let mut watch =
+        dualgpuopt(["status", "--mock", "--watch", "--json"]).env("DUALGPUOPT_POLL_INTERVAL", "0.1").start();
     let stamps: Vec<u64> = (0..4)
         .map(|_| {
             let line: serde_json::Value = serde_json::from_str(&watch.line()).expect("one object a line");

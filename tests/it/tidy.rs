@@ -36,7 +36,8 @@ fn sources(folder: &str, extensions: &[&str]) -> Vec<(PathBuf, String)> {
 
 /// Files below `folder` in which `word` stands, comments left out, relative to the repository.
 fn holding(folder: &str, extensions: &[&str], word: &str) -> BTreeSet<String> {
-    let code = |text: &str| text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(word));
+    let code =
+        |text: &str| text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(word));
     sources(folder, extensions)
         .into_iter()
         .filter(|(_, text)| code(text))
@@ -117,7 +118,10 @@ fn one_place_each_makes_processes_speaks_nvml_and_reads_the_environment() {
         assert!(path.starts_with("src-tauri/crates/gpu/src/nvml/"), "{path}");
     }
     assert_eq!(
-        holding(crates, &["rs"], "std::env::var(").into_iter().filter(|path| !path.contains("/tests/")).collect::<Vec<_>>(),
+        holding(crates, &["rs"], "std::env::var(")
+            .into_iter()
+            .filter(|path| !path.contains("/tests/"))
+            .collect::<Vec<_>>(),
         ["src-tauri/crates/app/src/environment.rs"]
     );
 }
@@ -141,7 +145,8 @@ fn the_page_keeps_its_borders() {
 #[test]
 fn every_command_is_used_by_the_page() {
     let registry = fs::read_to_string(root().join("src-tauri/crates/app/src/api.rs")).expect("the registry");
-    let list = registry.split("$callback! {").nth(1).and_then(|rest| rest.split("\n        }").next()).expect("the list");
+    let list =
+        registry.split("$callback! {").nth(1).and_then(|rest| rest.split("\n        }").next()).expect("the list");
     let commands: Vec<&str> = list
         .lines()
         .map(str::trim)
@@ -174,7 +179,8 @@ fn the_readme_lists_every_environment_variable_and_no_other() {
             let name = text[at + 1..].split('"').next().unwrap_or_default().split('=').next().unwrap_or_default();
             // The mark that a warden sets on its tree is written by us and read back from /proc; it is no setting.
             let of_tests = name == "DUALGPUOPT_TREE"
-                || name.starts_with("DUALGPUOPT_TEST_") || path.components().any(|it| it.as_os_str() == "tests");
+                || name.starts_with("DUALGPUOPT_TEST_")
+                || path.components().any(|it| it.as_os_str() == "tests");
             assert!(of_tests || known.contains(name) || name.contains(' '), "{name} in {}", path.display());
         }
     }
@@ -203,8 +209,20 @@ fn no_file_is_too_long_and_none_leaves_work_behind() {
 #[test]
 fn the_root_holds_what_belongs_there() {
     let allowed = [
-        "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "Cargo.lock", "Cargo.toml", "LICENSE", "Makefile",
-        "README.md", "package-lock.json", "package.json", "src-tauri", "tests", "ui", "vite.config.ts",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "package-lock.json",
+        "package.json",
+        "src-tauri",
+        "tests",
+        "ui",
+        "vite.config.ts",
     ];
     let output = Command::new("git").args(["ls-files"]).current_dir(root()).output().expect("git runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

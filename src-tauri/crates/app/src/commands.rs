@@ -196,7 +196,8 @@ impl App {
         let program = lock(&self.inner.engine).program.clone().unwrap_or_else(|| PROGRAM_UNSET.to_owned());
         let spec = self.spec(ask, probe, &plan, &machine, &program)?;
         let command = spec.posix().map_err(|error| {
-            AppError::new(Code::BadRequest, "The command holds a NUL byte, which no shell can express.").caused_by(&error)
+            AppError::new(Code::BadRequest, "The command holds a NUL byte, which no shell can express.")
+                .caused_by(&error)
         })?;
         let mut plan = Arc::unwrap_or_clone(plan);
         plan.notes.extend(doubts);
@@ -261,14 +262,17 @@ impl App {
 /// Runs what may block (files, the planner) off the runtime's own threads.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        AppError::new(Code::Internal, "Something that should not fail did.").hint("This is a defect; the details help us.").caused_by(&error)
+        AppError::new(Code::Internal, "Something that should not fail did.")
+            .hint("This is a defect; the details help us.")
+            .caused_by(&error)
     })
 }
 
 fn no_machine(health: &SourceHealth) -> AppError {
     match health {
         SourceHealth::Absent { message, looked_for } => {
-            let mut error = AppError::new(Code::NoGpus, message.clone()).hint("Use simulated GPUs, or install the NVIDIA driver.");
+            let mut error =
+                AppError::new(Code::NoGpus, message.clone()).hint("Use simulated GPUs, or install the NVIDIA driver.");
             error.detail = looked_for.join("\n");
             error
         }

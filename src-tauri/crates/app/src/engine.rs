@@ -80,9 +80,6 @@ mod tests {
     fn without_one_the_problem_says_where_was_looked() {
         let view = find(None, &[PathBuf::from("/nonexistent"), PathBuf::from("/usr/share")]);
         assert_eq!(view.program, None);
-        assert_eq!(
-            view.problem.as_deref(),
-            Some("llama-server was not found in any of the 2 folders of PATH.")
-        );
+        assert_eq!(view.problem.as_deref(), Some("llama-server was not found in any of the 2 folders of PATH."));
     }
 }

@@ -11,7 +11,8 @@ pub fn read() -> (Environment, Vec<String>) {
 /// Whether this process has a display to open a window on (X11 or Wayland; always on other systems than Unix).
 #[must_use]
 pub fn has_display() -> bool {
-    !cfg!(target_os = "linux") || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(|name| lookup(name).is_some_and(|v| !v.is_empty()))
+    !cfg!(target_os = "linux")
+        || ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(|name| lookup(name).is_some_and(|v| !v.is_empty()))
 }
 
 /// A variable that the engine would take from this process: one of its own, or one that says which GPUs it sees.

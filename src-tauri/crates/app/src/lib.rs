@@ -25,7 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::plan::{Plan, PlanRequest};
 use dualgpuopt_core::settings::Environment;
-use dualgpuopt_gpu::{Clock as _, PATIENCE_MIN, Sampler, SamplerChoice, SamplerConfig, SimSource, SourceError, SystemClock};
+use dualgpuopt_gpu::{
+    Clock as _, PATIENCE_MIN, Sampler, SamplerChoice, SamplerConfig, SimSource, SourceError, SystemClock,
+};
 use dualgpuopt_launch::{LaunchEvent, Launcher};
 use dualgpuopt_model::{ModelCache, Probe};
 use dualgpuopt_store::{Settings, SettingsFile};

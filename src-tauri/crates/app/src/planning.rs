@@ -74,7 +74,11 @@ fn budget(gpu: &GpuFacts, frame: Option<&Frame>, reserve: Bytes, doubts: &mut Ve
     })
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..2^63; byte counts are whole")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0..2^63; byte counts are whole"
+)]
 pub(crate) fn whole(bytes: f64) -> Bytes {
     Bytes(bytes.clamp(0.0, 9.0e18) as u64)
 }

@@ -9,7 +9,11 @@ use dualgpuopt_core::plan::CacheType;
 ///
 /// Without a command: opens the window, or the terminal dashboard where there is no display.
 #[derive(Debug, Parser)]
-#[command(name = "dualgpuopt", version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong input, 3 no GPU source, 4 the plan does not fit, 5 engine missing or failed.")]
+#[command(
+    name = "dualgpuopt",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong input, 3 no GPU source, 4 the plan does not fit, 5 engine missing or failed."
+)]
 pub(crate) struct Args {
     /// Simulated GPUs instead of the driver's: two RTX 3090, or the cards named (--mock=4090,3060).
     #[arg(long, global = true, value_name = "CARDS", num_args = 0..=1, require_equals = true, default_missing_value = "", value_delimiter = ',')]

@@ -93,7 +93,9 @@ fn answered(now: Overview) -> Result<Option<(Machine, Frame)>, AppError> {
             error.detail = looked_for.join("; ");
             Err(error)
         }
-        SourceHealth::Failed { message } => Err(AppError::new(Code::NoGpus, message).hint("Use --mock for simulated GPUs.")),
+        SourceHealth::Failed { message } => {
+            Err(AppError::new(Code::NoGpus, message).hint("Use --mock for simulated GPUs."))
+        }
         SourceHealth::Starting | SourceHealth::Live | SourceHealth::Recovering { .. } => Ok(now.machine.zip(now.frame)),
     }
 }

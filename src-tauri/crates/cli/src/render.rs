@@ -17,7 +17,11 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
         let cuda = machine.cuda_version.as_deref().unwrap_or("unknown");
         let _ = writeln!(text, "Driver {driver}, CUDA {cuda}");
     }
-    let _ = write!(text, "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  Clocks held by", "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan");
+    let _ = write!(
+        text,
+        "{:<3} {:<28} {:>21} {:>10} {:>10} {:>14} {:>8}  Clocks held by",
+        "GPU", "Name", "Memory", "Load", "Core", "Power", "Fan"
+    );
     for facts in &machine.gpus {
         let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) else { continue };
         let _ = write!(text, "\n{:<3} {:<28} ", facts.index, short_name(&facts.name));
@@ -134,7 +138,8 @@ pub(crate) fn plan(view: &PlanView) -> String {
 
 fn device_line(device: &DevicePlan) -> String {
     let memory = &device.memory;
-    let left = if memory.short > Bytes::ZERO { format!("-{}", short_gib(memory.short)) } else { short_gib(memory.free) };
+    let left =
+        if memory.short > Bytes::ZERO { format!("-{}", short_gib(memory.short)) } else { short_gib(memory.free) };
     let layers = match (device.layer_end - device.layer_begin, device.has_output) {
         (0, true) => "output".to_owned(),
         (0, false) => "none".to_owned(),

@@ -34,11 +34,7 @@ pub(crate) fn run(args: &Args, options: &RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Shows a session until it has ended. The first Ctrl+C (or SIGTERM) stops it politely, the second by force.
-async fn follow(
-    app: &App,
-    mut events: dualgpuopt_app::Listener,
-    session: &SessionView,
-) -> Result<ExitCode, Failure> {
+async fn follow(app: &App, mut events: dualgpuopt_app::Listener, session: &SessionView) -> Result<ExitCode, Failure> {
     let mut stops = stop_signals()?;
     let mut stop_asked = false;
     let mut last = String::new();

@@ -21,7 +21,11 @@ pub const VARIABLES: &[Variable] = &[
         default: "false",
         meaning: "Simulated GPUs instead of the driver's: `true` or `false`.",
     },
-    Variable { name: "DUALGPUOPT_GPU_COUNT", default: "auto", meaning: "How many simulated GPUs: `auto` (2), or 1 to 16." },
+    Variable {
+        name: "DUALGPUOPT_GPU_COUNT",
+        default: "auto",
+        meaning: "How many simulated GPUs: `auto` (2), or 1 to 16.",
+    },
     Variable { name: "DUALGPUOPT_POLL_INTERVAL", default: "1.0", meaning: "Seconds between samples, 0.1 to 10." },
     Variable {
         name: "DUALGPUOPT_MAX_RECOVERY",
@@ -123,8 +127,11 @@ mod tests {
 
     #[test]
     fn good_values_are_taken() {
-        let (env, warnings) =
-            read(&[("DUALGPUOPT_MOCK_GPU", "TRUE"), ("DUALGPUOPT_GPU_COUNT", "4"), ("DUALGPUOPT_POLL_INTERVAL", "0.5")]);
+        let (env, warnings) = read(&[
+            ("DUALGPUOPT_MOCK_GPU", "TRUE"),
+            ("DUALGPUOPT_GPU_COUNT", "4"),
+            ("DUALGPUOPT_POLL_INTERVAL", "0.5"),
+        ]);
         assert!(warnings.is_empty());
         assert!(env.mock_gpu);
         assert_eq!(env.gpu_count, Some(4));

@@ -156,9 +156,51 @@ fn every_fault_of_a_request_is_named() {
 
 #[test]
 fn an_architecture_that_is_not_described_is_refused_by_name() {
-    let mamba = ModelFacts { arch: "mamba".into(), ..LLAMA_1B.clone() };
-    let error = plan(&mamba, &request(&[RTX_3090])).expect_err("mamba is not described");
-    assert!(error.to_string().contains("\"mamba\""), "{error}");
+    let strange = ModelFacts { arch: "strange".into(), ..LLAMA_1B.clone() };
+    let error = plan(&strange, &request(&[RTX_3090])).expect_err("no graph is known for it");
+    assert!(error.to_string().contains("\"strange\""), "{error}");
+}
+
+/// Models whose layers differ (windows, shared caches, experts, recurrent layers, compressed attention), and plain ones of
+/// every shape.
+static OTHERS: LazyLock<Vec<ModelFacts>> = LazyLock::new(|| {
+    let names = [
+        "deepseek-v2-lite-q4_k_m",
+        "falcon-h1-7b-q4_k_m",
+        "gemma-3-27b-q4_k_m",
+        "gemma-3n-e4b-q8_0",
+        "gemma-4-e4b-q4_k_m",
+        "gpt-oss-20b-mxfp4",
+        "jamba-mini-52b-q4_k_m",
+        "lfm2-1.2b-q8_0",
+        "llama-4-scout-109b-q4_k_m",
+        "mamba-2.8b-q8_0",
+        "minicpm3-4b-q4_k_m",
+        "qwen3-next-80b-a3b-q4_k_m",
+        "command-r-35b-q4_k_m",
+        "glm-4-9b-0414-q4_k_m",
+        "granite-3.3-8b-q4_k_m",
+        "nemotron-mini-4b-q4_k_m",
+        "olmo2-7b-q4_k_m",
+        "phi-4-mini-q4_k_m",
+        "qwen3-30b-a3b-q4_k_m",
+        "starcoder2-15b-q4_k_m",
+    ];
+    names.map(support::model).into()
+});
+
+/// The request with caches that the model can have on a GPU.
+fn suited(model: &ModelFacts, mut ask: PlanRequest) -> PlanRequest {
+    match model.arch.as_str() {
+        "deepseek2" => ask.cache_v = ask.cache_k,
+        "minicpm3" => ask.cache_v = CacheType::F16,
+        _ => {}
+    }
+    ask
+}
+
+fn any_model_at_all() -> impl Strategy<Value = &'static ModelFacts> {
+    prop_oneof![any_model(), prop::sample::select(OTHERS.iter().collect::<Vec<_>>())]
 }
 
 fn any_model() -> impl Strategy<Value = &'static ModelFacts> {
@@ -185,7 +227,8 @@ proptest! {
 
     /// The parts of every GPU add up to it, its limit and its verdict agree, and the split covers the model.
     #[test]
-    fn a_plan_adds_up(model in any_model(), ask in any_request()) {
+    fn a_plan_adds_up(model in any_model_at_all(), ask in any_request()) {
+        let ask = suited(model, ask);
         let plan = planned(model, &ask);
         let mut lacking = Bytes::ZERO;
         let mut units = 0;
@@ -216,7 +259,8 @@ proptest! {
 
     /// A limit is a limit: it fits, and the next step does not.
     #[test]
-    fn the_limit_fits_and_the_next_step_does_not(model in any_model(), ask in any_request()) {
+    fn the_limit_fits_and_the_next_step_does_not(model in any_model_at_all(), ask in any_request()) {
+        let ask = suited(model, ask);
         let limit = planned(model, &ask).context_limit;
         let at = |tokens| planned(model, &PlanRequest { context: ContextWish::Tokens(tokens), ..ask.clone() });
         prop_assert!(limit == 0 || fits(&at(limit)));
@@ -229,7 +273,8 @@ proptest! {
 
     /// More memory on any card never lowers the limit.
     #[test]
-    fn more_memory_never_lowers_the_limit(model in any_model(), ask in any_request(), which in 0_usize..4, more in 1_u64..8192) {
+    fn more_memory_never_lowers_the_limit(model in any_model_at_all(), ask in any_request(), which in 0_usize..4, more in 1_u64..8192) {
+        let ask = suited(model, ask);
         let mut richer = ask.clone();
         let which = which % richer.devices.len();
         richer.devices[which].total += Bytes::mib(more);
@@ -239,17 +284,18 @@ proptest! {
     /// Under one split, no GPU takes less when context, cache bits or (for the cache) slots grow.
     #[test]
     fn memory_is_monotone(
-        model in any_model(),
+        model in any_model_at_all(),
         ask in any_request(),
         cut in 1_u32..16,
         contexts in (1_u32..100_000, 1_u32..100_000),
     ) {
+        let ask = suited(model, ask);
         let units = u32::try_from(model.layers.len() + 1).expect("few");
         let (small, large) = (contexts.0.min(contexts.1), contexts.0.max(contexts.1));
         let base = PlanRequest {
             context: ContextWish::Tokens(small),
             cache_k: CacheType::Q4_0,
-            cache_v: CacheType::Q4_0,
+            cache_v: if model.arch == "minicpm3" { CacheType::F16 } else { CacheType::Q4_0 },
             parallel: 1,
             split: Some(vec![cut, units - cut]),
             ..request(&[RTX_3090, RTX_3090])

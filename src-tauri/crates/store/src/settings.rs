@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_kept_aside_and_the_backup_is_used() {
-        for broken in [&b""[..], b"\0\0\0\0\0\0\0\0", b"{\"version\":1,", b"\xEF\xBB\xBF{}", b"[]", b"{\"version\":1}"] {
+        for broken in [&b""[..], b"\0\0\0\0\0\0\0\0", b"{\"version\":1,", b"\xEF\xBB\xBF{}", b"[]", b"{\"version\":1}"]
+        {
             let dir = dir();
             let (file, mut settings, _) = SettingsFile::open(dir.path(), 1);
             settings.engine = Some("first".into());

@@ -27,7 +27,7 @@ pub use types::{
 use assemble::assemble;
 use ground::Ground;
 use limit::{CONTEXT_LEAST, by_cache, largest};
-use request::{Choice, problems, room};
+use request::{Choice, problems};
 use verdict::{Alternatives, notes, verdict};
 
 /// Plans a model on the GPUs of a request: which layers go where, how much context fits, and what every part takes.
@@ -49,7 +49,7 @@ pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError
         None => largest(&ground, request.cache_k, request.cache_v)?,
     };
     let choice = choice(request, context_limit);
-    let split = split(&ground, choice)?;
+    let split = ground.best(choice)?.split;
     let laid_out = assemble(model, request, choice, &split)?;
 
     let context = u32::try_from(laid_out.context).unwrap_or(u32::MAX);
@@ -77,14 +77,4 @@ fn choice(request: &PlanRequest, context_limit: u32) -> Choice {
         ContextWish::Largest => CONTEXT_LEAST,
     };
     Choice { context: u64::from(tokens), cache_k: request.cache_k, cache_v: request.cache_v }
-}
-
-/// The user's split, or the best one.
-fn split(ground: &Ground<'_>, choice: Choice) -> Result<Vec<u32>, PlanError> {
-    if let Some(split) = &ground.request.split {
-        return Ok(split.clone());
-    }
-    let rooms: Vec<i128> = ground.request.devices.iter().map(room).collect();
-    let found = ground.demand(choice, ground.compute(choice)?)?.best(&rooms);
-    Ok(found.expect("a request has a GPU and a model has units, so some split exists").split)
 }

@@ -27,6 +27,17 @@ pub(super) struct ByRole {
 }
 
 impl ByRole {
+    /// The larger of both, part by part.
+    pub(super) fn or_more(self, other: Self) -> Self {
+        Self {
+            only: self.only.max(other.only),
+            first: self.first.max(other.first),
+            middle: self.middle.max(other.middle),
+            last: self.last.max(other.last),
+            output_only: self.output_only.max(other.output_only),
+        }
+    }
+
     /// The value at `step` of `steps` on the straight line from here to `end`.
     pub(super) fn towards(self, end: Self, step: u64, steps: u64) -> Self {
         let at = |from: u64, to: u64| {
@@ -64,6 +75,19 @@ pub(super) struct Found {
     pub(super) headroom: i128,
 }
 
+impl ByRole {
+    /// The part that a GPU plays in its turn.
+    fn of(&mut self, turn: Turn, output_alone: bool) -> &mut u64 {
+        match (turn.at + 1 == turn.of, turn.at == 0) {
+            (true, true) => &mut self.only,
+            (true, false) if output_alone => &mut self.output_only,
+            (true, false) => &mut self.last,
+            (false, true) => &mut self.first,
+            (false, false) => &mut self.middle,
+        }
+    }
+}
+
 /// A GPU's turn among those used.
 #[derive(Clone, Copy)]
 struct Turn {
@@ -80,20 +104,36 @@ impl Demand {
 
     /// Bytes of units `from..to` on the GPU whose turn it is.
     fn bytes(&self, from: usize, to: usize, turn: Turn) -> u64 {
-        let output = self.units() - 1;
-        let shared = if from < output { self.every_layer } else { 0 };
-        let compute = match (turn.at + 1 == turn.of, turn.at == 0) {
-            (true, true) => self.compute.only,
-            (true, false) if from >= output => self.compute.output_only,
-            (true, false) => self.compute.last,
-            (false, true) => self.compute.first,
-            (false, false) => self.compute.middle,
-        };
-        (self.before[to] - self.before[from]).saturating_add(shared).saturating_add(compute)
+        let mut compute = self.compute;
+        let compute = *compute.of(turn, from + 1 >= self.units());
+        self.fixed(from, to).saturating_add(compute)
+    }
+
+    /// Of those, all but compute buffers.
+    fn fixed(&self, from: usize, to: usize) -> u64 {
+        let shared = if from + 1 < self.units() { self.every_layer } else { 0 };
+        (self.before[to] - self.before[from]).saturating_add(shared)
+    }
+
+    /// How a split fares with the compute buffers that its used GPUs really have, and those by part.
+    pub(super) fn exactly(&self, rooms: &[i128], split: &[u32], compute: &[u64]) -> (i128, ByRole) {
+        let of = split.iter().filter(|&&units| units > 0).count();
+        let mut by_role = ByRole::default();
+        let mut least = i128::MAX;
+        let (mut from, mut at) = (0, 0);
+        for (&room, &units) in rooms.iter().zip(split).filter(|&(_, &units)| units > 0) {
+            let to = from + usize::try_from(units).expect("a share is at most the number of units");
+            let own = compute.get(at).copied().unwrap_or(0);
+            least = least.min(room - i128::from(self.fixed(from, to).saturating_add(own)));
+            let slot = by_role.of(Turn { at, of }, from + 1 >= self.units());
+            *slot = own.max(*slot);
+            (from, at) = (to, at + 1);
+        }
+        (least, by_role)
     }
 
     /// Free bytes on the tightest used GPU under a given split; `None` when the split uses no GPU.
-    fn headroom(&self, rooms: &[i128], split: &[u32]) -> Option<i128> {
+    pub(super) fn headroom(&self, rooms: &[i128], split: &[u32]) -> Option<i128> {
         let of = split.iter().filter(|&&units| units > 0).count();
         let (mut from, mut at) = (0, 0);
         let mut least = None;

@@ -1,15 +1,15 @@
 //! Recorded allocations of llama.cpp, and the models they were recorded with. See `tests/fixtures/ground-truth/README.md`.
 #![allow(dead_code, unreachable_pub, reason = "shared by test binaries, each of which uses a part")]
 
+pub mod report;
 pub mod truth;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use dualgpuopt_core::engine::llama_cpp::flags::{Device, Flags, FlashAttention, Place, SplitMode, TensorOverride};
-use dualgpuopt_core::model::ModelFacts;
+use dualgpuopt_core::model::{ModelFacts, ModelHeader};
 use dualgpuopt_core::plan::CacheType;
 use dualgpuopt_core::units::MIB;
 use dualgpuopt_model::read_header;
@@ -41,8 +41,13 @@ pub fn rows() -> Vec<Row> {
         .collect()
 }
 
-/// A model's facts, read from its header as a file: the recorded head, extended to the full size (sparse).
+/// A model's facts, read from its header.
 pub fn model(name: &str) -> ModelFacts {
+    ModelFacts::from_header(&header(name), name).expect("recorded heads name their hyper-parameters").0
+}
+
+/// A model's header, read as a file: the recorded head, extended to the full size (sparse).
+pub fn header(name: &str) -> ModelHeader {
     let folder = folder();
     let sizes = fs::read_to_string(folder.join("models.csv")).expect("the table is there");
     let size = sizes
@@ -54,17 +59,13 @@ pub fn model(name: &str) -> ModelFacts {
     fs::copy(folder.join("heads").join(format!("{name}.gguf")), &path).expect("the head can be copied");
     let file = OpenOptions::new().write(true).open(&path).expect("the copy can be written");
     file.set_len(size).expect("the copy can be extended");
-    let header = read_header(&path).expect("recorded heads are sound");
-    ModelFacts::from_header(&header, name).expect("recorded heads name their hyper-parameters").0
+    read_header(&path).expect("recorded heads are sound")
 }
 
-/// Every model that has rows, read once.
-pub fn models(rows: &[Row]) -> BTreeMap<String, ModelFacts> {
-    let mut models = BTreeMap::new();
-    for row in rows {
-        models.entry(row.model.clone()).or_insert_with(|| model(&row.model));
-    }
-    models
+/// The names of all recorded models.
+pub fn names() -> Vec<String> {
+    let table = fs::read_to_string(folder().join("models.csv")).expect("the table is there");
+    table.lines().skip(1).filter_map(|line| Some(line.split_once(',')?.0.to_owned())).collect()
 }
 
 /// The flags of a row. Rows state what differs from the server's defaults; a cache is unified unless they say otherwise.

@@ -1,7 +1,6 @@
 //! One recorded start against our rules, part by part.
 
-use std::collections::BTreeMap;
-
+use dualgpuopt_core::engine::llama_cpp::compute::ComputeModel;
 use dualgpuopt_core::engine::llama_cpp::flags::{Place, SplitMode};
 use dualgpuopt_core::engine::llama_cpp::layout::{Parts, parts};
 use dualgpuopt_core::engine::llama_cpp::refused::Refused;
@@ -11,12 +10,19 @@ use serde_json::Value;
 use super::Row;
 
 /// The parts of a start that are compared, in the order in which they are told.
-pub const PARTS: [&str; 6] = ["settled", "layers", "weights", "KV", "output", "compute"];
+pub const PARTS: [&str; 6] = ["flags", "layers", "weights", "KV", "output", "compute"];
 
 /// What came of a row.
 pub enum Outcome {
-    /// Allocated by both: for each of [`PARTS`], what differs in words; empty where nothing does.
-    Allocated([String; PARTS.len()]),
+    /// Allocated by both.
+    Allocated {
+        /// For each of [`PARTS`], what differs in words; empty where nothing does.
+        differences: [String; PARTS.len()],
+        /// Largest difference of bytes at one place.
+        worst: u64,
+        /// Recorded with one copy because four did not fit into the recording machine's memory.
+        fell_back: bool,
+    },
     /// Refused by both for the same reason.
     RefusedAlike,
     /// One refuses what the other takes, or for another reason.
@@ -27,10 +33,27 @@ pub enum Outcome {
 pub fn compare(row: &Row, model: &ModelFacts) -> Outcome {
     let error = row.record["error"].as_str();
     match (parts(model, &row.flags), error) {
-        (Ok(ours), None) => Outcome::Allocated(differences(&ours, row)),
+        (Ok(mut ours), None) => {
+            let fell_back = fall_back(&mut ours, row, model);
+            let mut found = Comparison::default();
+            found.compare(&ours, row);
+            Outcome::Allocated { differences: found.differences, worst: found.worst, fell_back }
+        }
         (Err(refused), Some(error)) if same_refusal(&refused, error) => Outcome::RefusedAlike,
         (ours, theirs) => Outcome::Disagree(format!("ours {:?}, llama.cpp {theirs:?}", ours.map(|_| "allocated"))),
     }
+}
+
+/// Where the compute buffers do not fit into memory, llama.cpp tries again with one copy instead of four. The machine that
+/// made the rows had too little for attention on the CPU; that is nothing that follows from model and flags.
+fn fall_back(ours: &mut Parts, row: &Row, model: &ModelFacts) -> bool {
+    let tried_again = ours.settled.copies > 1 && row.record["copies"] == 1;
+    if tried_again {
+        ours.settled.copies = 1;
+        let graphs = ComputeModel::new(model).expect("the graph is described");
+        ours.compute = graphs.buffers(&row.flags, &ours.settled).map_err(Refused::compute);
+    }
+    tried_again
 }
 
 /// Whether a refusal is the one that llama.cpp made.
@@ -61,54 +84,53 @@ fn layers(ours: &Parts, row: &Row) -> String {
     ours.settled.units.iter().map(digit).collect()
 }
 
-fn differences(ours: &Parts, row: &Row) -> [String; PARTS.len()] {
-    let record = &row.record;
-    let mut found = [const { String::new() }; PARTS.len()];
-    let mut check = |part: usize, what: &str, ours: String, theirs: String| {
-        if ours != theirs {
-            found[part] += &format!("{what}: ours {ours}, llama.cpp {theirs}; ");
+#[derive(Default)]
+struct Comparison {
+    differences: [String; PARTS.len()],
+    worst: u64,
+}
+
+impl Comparison {
+    fn compare(&mut self, ours: &Parts, row: &Row) {
+        let record = &row.record;
+        let settled = &ours.settled;
+        for (key, value) in [
+            ("n_ctx", settled.context),
+            ("n_ctx_seq", settled.context_per_stream),
+            ("n_batch", settled.batch),
+            ("n_ubatch", settled.micro_batch),
+            ("copies", settled.copies),
+            ("fa", u64::from(settled.flash_attention)),
+        ] {
+            self.number(0, key, Some(value), record[key].as_u64().or(record[key].as_bool().map(u64::from)));
         }
-    };
-    let settled = &ours.settled;
-    for (key, value) in [
-        ("n_ctx", settled.context),
-        ("n_ctx_seq", settled.context_per_stream),
-        ("n_batch", settled.batch),
-        ("n_ubatch", settled.micro_batch),
-        ("copies", settled.copies),
-        ("fa", u64::from(settled.flash_attention)),
-    ] {
-        let theirs = record[key].as_bool().map_or_else(|| record[key].to_string(), |on| u64::from(on).to_string());
-        check(0, key, value.to_string(), theirs);
+        let (own, theirs) = (layers(ours, row), record["layers"].as_str().unwrap_or_default());
+        if own != theirs {
+            self.differences[1] = format!("ours {own}, llama.cpp {theirs}");
+        }
+        self.places(2, "model", Some((&ours.weights.devices, ours.weights.host)), row);
+        self.places(3, "kv", ours.kv_cache.as_ref().ok().map(|kv| (&kv.devices, kv.host)), row);
+        self.number(4, "host", Some(ours.output), record["host"]["output"].as_u64());
+        self.places(5, "compute", ours.compute.as_ref().ok().map(|compute| (&compute.devices, compute.host)), row);
     }
-    check(1, "layers", layers(ours, row), record["layers"].as_str().unwrap_or_default().to_owned());
-    let gpus = row.flags.devices.len();
-    let no_gpus = || vec![None; gpus];
-    let theirs = |part: &str| -> BTreeMap<String, u64> {
-        let gpus = record["devices"].as_array().expect("a list").iter();
-        gpus.map(|gpu| (gpu["name"].as_str().expect("a name").to_owned(), gpu[part].as_u64().expect("bytes"))).collect()
-    };
-    let mut places = |part: usize, key: &str, gpus: Vec<Option<u64>>, host: Option<u64>| {
-        let theirs = theirs(key);
-        for (gpu, bytes) in gpus.into_iter().enumerate() {
+
+    /// Bytes of one part on every GPU and on the host.
+    fn places(&mut self, part: usize, key: &str, ours: Option<(&Vec<u64>, u64)>, row: &Row) {
+        for gpu in 0..row.flags.devices.len() {
             let name = format!("CUDA{gpu}");
-            let theirs = theirs.get(&name).copied().unwrap_or(0).to_string();
-            check(part, &name, bytes.map_or("unknown".into(), |b| b.to_string()), theirs);
+            let mut named = row.record["devices"].as_array().into_iter().flatten();
+            let theirs = named.find(|device| device["name"] == name.as_str()).map_or(Some(0), |d| d[key].as_u64());
+            self.number(part, &name, ours.map(|(gpus, _)| gpus[gpu]), theirs);
         }
-        check(part, "host", host.map_or("unknown".into(), |b| b.to_string()), record["host"][key].to_string());
-    };
-    let some = |bytes: &[u64]| bytes.iter().copied().map(Some).collect::<Vec<_>>();
-    places(2, "model", some(&ours.weights.devices), Some(ours.weights.host));
-    match &ours.kv_cache {
-        Ok(kv) => places(3, "kv", some(&kv.devices), Some(kv.host)),
-        Err(_) => places(3, "kv", no_gpus(), None),
+        self.number(part, "host", ours.map(|(_, host)| host), row.record["host"][key].as_u64());
     }
-    match &ours.compute {
-        Ok(compute) => places(5, "compute", some(&compute.devices), Some(compute.host)),
-        Err(_) => places(5, "compute", no_gpus(), None),
+
+    fn number(&mut self, part: usize, what: &str, ours: Option<u64>, theirs: Option<u64>) {
+        if ours != theirs {
+            self.worst = self.worst.max(ours.unwrap_or(0).abs_diff(theirs.unwrap_or(0)));
+            self.differences[part] += &format!("{what}: ours {ours:?}, llama.cpp {theirs:?}; ");
+        }
     }
-    check(4, "output", ours.output.to_string(), record["host"]["output"].to_string());
-    found
 }
 
 /// What a row is about: its model's architecture and every flag that is out of the ordinary.

@@ -88,6 +88,13 @@ pub enum Refused {
         /// `-ctv`.
         v: CacheType,
     },
+    /// A quantised V cache with heads for which no CUDA kernel has flash attention: attention would move to the CPU.
+    #[error("A V cache of type {cache} needs flash attention, which no CUDA kernel has for this model's heads: attention would run on the CPU. Use f16.",
+            cache = cache.flag())]
+    AttentionOnCpu {
+        /// `-ctv`.
+        cache: CacheType,
+    },
     /// A cache type whose blocks do not divide the heads.
     #[error("A {half} cache of type {cache} has blocks of {block} values, which do not divide this model's heads of {head} values.",
             cache = cache.flag(), block = cache.block().values)]

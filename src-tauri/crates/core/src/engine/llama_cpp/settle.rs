@@ -161,9 +161,7 @@ fn flash_attention(arch: &Arch, flags: &Flags, units: &[Place]) -> Result<bool, 
 pub fn gpu_has_flash_attention(attention: &Attention, cache_k: CacheType, cache_v: CacheType) -> bool {
     let known = |cache| cache != CacheType::Iq4Nl;
     let group = attention.heads / attention.heads_kv.max(1);
-    known(cache_k)
-        && known(cache_v)
-        && kernel_for(attention.key_length, attention.value_length, group, CONTEXT_STEP)
+    known(cache_k) && known(cache_v) && kernel_for(attention.key_length, attention.value_length, group, CONTEXT_STEP)
 }
 
 /// Whether a CUDA kernel runs flash attention for heads of these sizes, `group` query heads to one K head, over so many

@@ -66,7 +66,8 @@ impl<'a> TensorSplit<'a> {
     /// Bytes of a weight on each GPU.
     pub(super) fn weight(&self, tensor: &TensorFacts, part: Part) -> Result<Vec<u64>, Refused> {
         let layer = if let Part::Layer(layer) = part { Some(layer) } else { None };
-        let name = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')).map_or(&*tensor.name, |r| r.1);
+        let name =
+            tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')).map_or(&*tensor.name, |r| r.1);
         let in_layer = tensor.name.starts_with("blk.");
         let Cut::Along(axis, like) = cut(name, in_layer, tensor) else {
             return Ok(vec![bytes_at(tensor, Place::Gpu(0))?; self.shares.len()]);
@@ -77,10 +78,15 @@ impl<'a> TensorSplit<'a> {
         let segments = self.segments(name, index, tensor.dims[axis], block);
         let packing = packing(tensor).ok_or_else(|| Refused::UnknownType { name: tensor.name.clone() })?;
         let others = (0..4).filter(|d| *d != axis && *d != 0).fold(1_u64, |n, d| n.saturating_mul(tensor.dims[d]));
-        Ok(self.values(&segments, rotation).into_iter().map(|values| {
-            let (row, rows) = if axis == 0 { (values, others) } else { (tensor.dims[0], values.saturating_mul(others)) };
-            allocated(Place::Gpu(0), packing.row(row).saturating_mul(rows), row, packing)
-        }).collect())
+        Ok(self
+            .values(&segments, rotation)
+            .into_iter()
+            .map(|values| {
+                let (row, rows) =
+                    if axis == 0 { (values, others) } else { (tensor.dims[0], values.saturating_mul(others)) };
+                allocated(Place::Gpu(0), packing.row(row).saturating_mul(rows), row, packing)
+            })
+            .collect())
     }
 
     /// Bytes of a cache tensor on each GPU.
@@ -130,12 +136,13 @@ impl<'a> TensorSplit<'a> {
                 let high = if turn + 1 == gpus {
                     segment.values
                 } else if sum == 0.0 {
-                    segment.values * (turn as u64 + 1) / gpus as u64
+                    segment.values.saturating_mul(turn as u64 + 1) / gpus as u64
                 } else {
                     part(segment.values, scan[turn], sum)
                 };
                 let high = if turn + 1 == gpus { high } else { high - high % segment.step.max(1) };
-                values[(turn + rotation) % gpus] += high.saturating_sub(low) * segment.times;
+                let own = &mut values[(turn + rotation) % gpus];
+                *own = own.saturating_add(high.saturating_sub(low).saturating_mul(segment.times));
                 low = high;
             }
         }
@@ -144,9 +151,7 @@ impl<'a> TensorSplit<'a> {
 
     /// Layers of the same kind before a layer: the rounding turns by one with each of them.
     fn rotation(&self, index: usize) -> usize {
-        let kind = |layer: &Layer| {
-            (layer.state.is_some(), self.windowed(layer))
-        };
+        let kind = |layer: &Layer| (layer.state.is_some(), self.windowed(layer));
         let own = self.arch.layers.get(index).map(kind);
         self.arch.layers.iter().take(index).filter(|layer| Some(kind(layer)) == own).count() % self.shares.len()
     }
@@ -196,8 +201,8 @@ impl<'a> TensorSplit<'a> {
     fn step_q(&self, layer: &Layer, block: u64) -> u64 {
         let Some(attention) = &layer.attention else { return 1 };
         let group = self.group(layer) * attention.key_length;
-        let mut unit = block;
-        while unit < UNIT && unit * self.shares.len() as u64 * 1 < group {
+        let (mut unit, gpus) = (block, self.shares.len() as u64);
+        while unit < UNIT && unit * gpus < group {
             unit *= 2;
         }
         lcm(group, unit)
@@ -273,7 +278,8 @@ impl<'a> TensorSplit<'a> {
             return one(1);
         }
         let step = lcm(block, UNIT);
-        let fused = name.starts_with("ffn_gate_up") || (name.starts_with("ffn_up.") && all == 2 * self.down_width(index));
+        let fused = name.starts_with("ffn_gate_up")
+            || (name.starts_with("ffn_up.") && all == self.down_width(index).saturating_mul(2));
         if fused { vec![Segment { values: all / 2, times: 2, step }] } else { one(step) }
     }
 
@@ -298,14 +304,21 @@ fn cut(name: &str, in_layer: bool, tensor: &TensorFacts) -> Cut {
         | "ssm_alpha.weight" | "ssm_beta.weight" | "ssm_ba.weight" | "ssm_conv1d.weight" => {
             Cut::Along(1, Like::AttentionOutput)
         }
-        "attn_q.bias" | "attn_k.bias" | "attn_v.bias" | "attn_qkv.bias" | "attn_sinks.weight" | "ssm_dt.bias" | "ssm_a" => {
-            Cut::Along(0, Like::AttentionOutput)
-        }
+        "attn_q.bias" | "attn_k.bias" | "attn_v.bias" | "attn_qkv.bias" | "attn_sinks.weight" | "ssm_dt.bias"
+        | "ssm_a" => Cut::Along(0, Like::AttentionOutput),
         "attn_q_norm.weight" | "attn_k_norm.weight" if tensor.dims[1] > 1 => Cut::Along(1, Like::AttentionOutput),
         "attn_output.weight" | "ssm_out.weight" => Cut::Along(0, Like::Itself),
-        "ffn_up.weight" | "ffn_up_exps.weight" | "ffn_gate.weight" | "ffn_gate_exps.weight" | "ffn_gate_up.weight"
+        "ffn_up.weight"
+        | "ffn_up_exps.weight"
+        | "ffn_gate.weight"
+        | "ffn_gate_exps.weight"
+        | "ffn_gate_up.weight"
         | "ffn_gate_up_exps.weight" => Cut::Along(1, Like::Down),
-        "ffn_up.bias" | "ffn_up_exps.bias" | "ffn_gate.bias" | "ffn_gate_exps.bias" | "ffn_down.weight"
+        "ffn_up.bias"
+        | "ffn_up_exps.bias"
+        | "ffn_gate.bias"
+        | "ffn_gate_exps.bias"
+        | "ffn_down.weight"
         | "ffn_down_exps.weight" => Cut::Along(0, Like::Down),
         _ => Cut::Whole,
     }
@@ -321,7 +334,7 @@ fn lcm(a: u64, b: u64) -> u64 {
     while y > 0 {
         (x, y) = (y, x % y);
     }
-    if x == 0 { 1 } else { (a / x).saturating_mul(b).max(1) }
+    a.checked_div(x).map_or(1, |times| times.saturating_mul(b).max(1))
 }
 
 /// `values × at / all` as the engine computes it: in `f32`, then cut off.

@@ -79,8 +79,13 @@ pub fn weights(model: &ModelFacts, arch: &Arch, flags: &Flags, settled: &Settled
     let rules = override_rules(flags, settled.units.len())?;
     let split = TensorSplit::new(model, arch, flags)?;
     let output_place = settled.units.last().copied().unwrap_or(Place::Host);
-    let with_factors: BTreeSet<Place> =
-        arch.layers.iter().zip(&settled.units).filter(|(layer, _)| layer.rope_factors).map(|(_, &place)| place).collect();
+    let with_factors: BTreeSet<Place> = arch
+        .layers
+        .iter()
+        .zip(&settled.units)
+        .filter(|(layer, _)| layer.rope_factors)
+        .map(|(_, &place)| place)
+        .collect();
 
     let mut sum = Weights { devices: vec![0; devices], output: vec![0; devices], host: 0 };
     for tensor in &model.tensors {

@@ -49,10 +49,14 @@ pub(super) fn check_plain(model: &ModelFacts, arch: &Arch) -> Result<(), Refused
             let name = format!("blk.{index}.{name}.weight");
             model.tensors.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.dims[1])
         };
-        let fused = attention.heads.saturating_mul(attention.key_length).saturating_add(attention.k_row() + attention.v_row());
+        let fused =
+            attention.heads.saturating_mul(attention.key_length).saturating_add(attention.k_row() + attention.v_row());
         let apart = rows("attn_k") == Some(attention.k_row()) && rows("attn_v") == Some(attention.v_row());
         if !apart && rows("attn_qkv") != Some(fused) {
-            return Err(unsupported(model, &format!("the K and V projections of layer {index} are not those of its heads")));
+            return Err(unsupported(
+                model,
+                &format!("the K and V projections of layer {index} are not those of its heads"),
+            ));
         }
     }
     Ok(())
@@ -174,6 +178,7 @@ fn state(model: &ModelFacts, traits: Option<&Traits>) -> Result<Option<State>, R
     let inner = bounded("ssm.inner_size", STATE_SIZE_MAX)?;
     let state = bounded("ssm.state_size", STATE_SIZE_MAX)?;
     let groups = bounded("ssm.group_count", TAPS_MAX)?;
+    bounded("ssm.time_step_rank", STATE_SIZE_MAX)?;
     let channels = inner + 2 * groups * state;
     Ok(Some(State { conv: taps.saturating_sub(1) * channels, scan: state * inner }))
 }

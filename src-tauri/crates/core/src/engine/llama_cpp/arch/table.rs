@@ -218,10 +218,7 @@ static ARCHITECTURES: [Traits; 40] = [
     Traits { embedding: Embedding::ScaledByRow, caps_logits: true, ..other("gemma3n", Gemma3n) },
     Traits { embedding: Embedding::ScaledByRow, tensor_split: true, ..other("gemma4", Gemma4) },
     plain("glm4", Plain { norm_after_attention: true, pins_last_norm: true, ..PLAIN }),
-    Traits {
-        window_period: 2,
-        ..plain("gpt-oss", Plain { routing: Routing::Chosen, drops_rows_late: true, ..PLAIN })
-    },
+    Traits { window_period: 2, ..plain("gpt-oss", Plain { routing: Routing::Chosen, drops_rows_late: true, ..PLAIN }) },
     Traits {
         embedding: Embedding::Scaled,
         scales_logits: true,

@@ -154,7 +154,9 @@ impl<'a> Steady<'a> {
     /// Whether the layer begun is one of those around a seam.
     fn is_watching(&self) -> bool {
         let begun = self.layers.checked_sub(1);
-        begun.is_some_and(|layer| self.seams.iter().any(|seam| (seam.at - seam.period..seam.at + seam.period).contains(&layer)))
+        begun.is_some_and(|layer| {
+            self.seams.iter().any(|seam| (seam.at - seam.period..seam.at + seam.period).contains(&layer))
+        })
     }
 
     /// A layer begins at a step. Around a seam, the round of layers in front and the one behind must both take the same steps

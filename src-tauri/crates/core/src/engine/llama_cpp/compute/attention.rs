@@ -80,8 +80,7 @@ fn cache_inputs(b: &mut Builder<'_>, windowed: bool, cells: u64) -> CacheInputs 
         let n = rotation_size(first.map_or(k_head, |a| a.key_length));
         b.input(Element::F32, [n, n, 1, 1])
     });
-    let v_rotation =
-        rotates(set.cache_v, v_head).then(|| b.input(Element::F32, [ROTATION_UNIT, ROTATION_UNIT, 1, 1]));
+    let v_rotation = rotates(set.cache_v, v_head).then(|| b.input(Element::F32, [ROTATION_UNIT, ROTATION_UNIT, 1, 1]));
     CacheInputs { cells, k_cells, v_cells, mask, k_rotation, v_rotation }
 }
 
@@ -212,7 +211,8 @@ fn with_sinks(b: &mut Builder<'_>, operands: &[TensorId]) -> Vec<TensorId> {
 
 fn flash(b: &mut Builder<'_>, c: &CacheInputs, q: TensorId, k: TensorId, v: TensorId) -> TensorId {
     // No kernel takes f32: such a cache is converted in every graph.
-    let [k, v] = [k, v].map(|half| if b.graph.at(half).element == Element::F32 { b.cast(half, Element::F16) } else { half });
+    let [k, v] =
+        [k, v].map(|half| if b.graph.at(half).element == Element::F32 { b.cast(half, Element::F16) } else { half });
     let (q_ne, head) = (b.ne(q), b.ne(v)[0]);
     let operands = with_sinks(b, &[q, k, v, c.mask]);
     let mut y = b.node(Op::FlashAttention, Element::F32, [head, q_ne[2], q_ne[1], q_ne[3]], &operands);

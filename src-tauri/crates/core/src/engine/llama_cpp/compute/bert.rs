@@ -3,9 +3,7 @@
 //! Engine: `src/models/bert.cpp`.
 
 use crate::engine::llama_cpp::arch::Activation;
-use crate::engine::llama_cpp::compute::blocks::{
-    DENSE, embed, feed_forward, global_norm, heads, linear, norm, pick,
-};
+use crate::engine::llama_cpp::compute::blocks::{DENSE, embed, feed_forward, global_norm, heads, linear, norm, pick};
 use crate::engine::llama_cpp::compute::build::Builder;
 use crate::engine::llama_cpp::compute::element::Element;
 use crate::engine::llama_cpp::compute::graph::{Op, TensorId};

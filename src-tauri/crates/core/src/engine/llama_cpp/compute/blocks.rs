@@ -142,9 +142,11 @@ fn projections(b: &mut Builder<'_>, x: TensorId) -> [TensorId; 3] {
     if b.has(Name::AttnQkv, Part::Weight) {
         let all = linear(b, Name::AttnQkv, x);
         let row = key * (shape.heads + 2 * shape.heads_kv);
-        return [shape.heads, shape.heads_kv, shape.heads_kv].map(|count| b.view(all, &[key, count, tokens], &[key, row]));
+        return [shape.heads, shape.heads_kv, shape.heads_kv]
+            .map(|count| b.view(all, &[key, count, tokens], &[key, row]));
     }
-    let parts = [(Name::AttnQ, key, shape.heads), (Name::AttnK, key, shape.heads_kv), (Name::AttnV, value, shape.heads_kv)];
+    let parts =
+        [(Name::AttnQ, key, shape.heads), (Name::AttnK, key, shape.heads_kv), (Name::AttnV, value, shape.heads_kv)];
     parts.map(|(name, size, count)| {
         let y = linear(b, name, x);
         heads(b, y, size, count)

@@ -85,7 +85,10 @@ fn repeats(model: &ComputeModel, set: &Setting, layer: usize, before: usize) -> 
     let types_matter = own == set.cpu || set.overrides || model.types_matter;
     let (kind, other_kind) = (model.kinds[layer], model.kinds[before]);
     let alike = if types_matter { kind.types == other_kind.types } else { kind.shapes == other_kind.shapes };
-    alike && own == other && cache_home(model, set, layer) == cache_home(model, set, before) && same_places(model, set, layer, before)
+    alike
+        && own == other
+        && cache_home(model, set, layer) == cache_home(model, set, before)
+        && same_places(model, set, layer, before)
 }
 
 /// Where the cache lies that a layer reads.

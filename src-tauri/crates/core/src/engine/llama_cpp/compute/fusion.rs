@@ -67,7 +67,9 @@ fn shared_experts(graph: &Graph, nodes: &mut [TensorId], into: &mut Vec<Hold>) {
         };
         offset += 3;
         let ahead = (offset..nodes.len()).take_while(|at| Pair::at(graph, nodes, *at, Op::MulMatId).is_none());
-        let found = ahead.filter_map(|at| Pair::at(graph, nodes, at, Op::MulMat)).find(|pair| alike(graph, nodes, routed, *pair));
+        let found = ahead
+            .filter_map(|at| Pair::at(graph, nodes, at, Op::MulMat))
+            .find(|pair| alike(graph, nodes, routed, *pair));
         let Some(shared) = found else { continue };
         nodes[offset..shared.at + 3].rotate_right(3);
         let [product, _] = routed.products(nodes);
@@ -87,7 +89,8 @@ fn alike(graph: &Graph, nodes: &[TensorId], routed: Pair, shared: Pair) -> bool 
     let inputs = |pair: Pair| pair.products(nodes).map(|product| graph.at(product).src[1]);
     let ([first, second], [own, other]) = (inputs(routed), inputs(shared));
     let reshaped = graph.at(first);
-    let same_input = first == second && own == other && (first == own || (reshaped.op == Op::Reshape && reshaped.src[0] == own));
+    let same_input =
+        first == second && own == other && (first == own || (reshaped.op == Op::Reshape && reshaped.src[0] == own));
     same_weights && same_input
 }
 

@@ -67,8 +67,7 @@ fn dense_and_experts(b: &mut Builder<'_>, x: TensorId) -> TensorId {
 /// Attention with normed heads; later layers read the cache of an earlier one and make no K and V.
 pub(super) fn gemma_attention(b: &mut Builder<'_>, caches: &Caches, h: TensorId) -> TensorId {
     let shape = b.heads();
-    let factors =
-        if b.model.arch.layers[b.layer()].rope_factors { b.rope_factors(Name::RopeFreqs) } else { None };
+    let factors = if b.model.arch.layers[b.layer()].rope_factors { b.rope_factors(Name::RopeFreqs) } else { None };
     let q = project(b, Name::AttnQ, h);
     let q = heads(b, q, shape.key_length, shape.heads);
     let q = norm(b, Name::AttnQNorm, q);

@@ -123,7 +123,7 @@ impl ComputeModel {
     /// Flags whose graph is not described.
     pub fn buffers(&self, flags: &Flags, settled: &Settled) -> Result<ComputeBuffers, Unplanned> {
         let set = Setting::new(self, flags, settled)?;
-        let largest = self.largest(&set);
+        let largest = self.largest(&set)?;
         let mut buffers = ComputeBuffers { devices: vec![0; flags.devices.len()], host: largest[usize::from(set.cpu)] };
         for (backend, gpus) in Setting::gpus(flags, settled).into_iter().enumerate() {
             for gpu in gpus {
@@ -149,19 +149,21 @@ impl ComputeModel {
     }
 
     /// The larger of both batches' buffers, by backend.
-    fn largest(&self, set: &Setting) -> Vec<u64> {
+    fn largest(&self, set: &Setting) -> Result<Vec<u64>, Unplanned> {
         let folded = fold::folded(self, set);
         let mut largest = vec![0; usize::from(set.cpu) + 1];
         for batch in set.batches {
-            let bytes = self.reserve(set, batch, &folded).unwrap_or_else(|| {
-                let all = fold::unfolded(self);
-                self.reserve(set, batch, &all).expect("a graph without seams is always measured")
-            });
+            let bytes = match self.reserve(set, batch, &folded) {
+                None => self.reserve(set, batch, &fold::unfolded(self)),
+                bytes => bytes,
+            };
+            let stuck = "an operation that no device can run where its operands lie";
+            let bytes = bytes.ok_or_else(|| Unplanned::Unusual { what: stuck.to_owned() })?;
             for (buffer, bytes) in largest.iter_mut().zip(bytes) {
                 *buffer = bytes.max(*buffer);
             }
         }
-        largest
+        Ok(largest)
     }
 
     /// The graph of one batch with the layers named, in order; they end with the model's last.
@@ -180,10 +182,10 @@ impl ComputeModel {
         b
     }
 
-    /// One batch's buffers, by backend; nothing where a fold hides something.
+    /// One batch's buffers, by backend; nothing where a fold hides something, or an op can run nowhere.
     fn reserve(&self, set: &Setting, batch: Batch, folded: &Folded) -> Option<Vec<u64>> {
         let mut graph = self.graph(set, batch, &folded.layers).graph;
-        let schedule = split::schedule(&mut graph, set.cpu, set.copies, set.fuses);
+        let schedule = split::schedule(&mut graph, set.cpu, set.copies, set.fuses)?;
         alloc::allocate(&graph, &schedule, set.cpu, &folded.seams)
     }
 }

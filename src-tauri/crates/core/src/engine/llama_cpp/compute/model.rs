@@ -61,6 +61,7 @@ impl ComputeModel {
             let what = format!("{} layers, {} of them for prediction", model.layers.len(), model.nextn_layers);
             return Err(Unplanned::Unusual { what });
         }
+        check_layers(&arch, traits)?;
         let mut ready = Self {
             traits,
             numbers: Numbers::of(model, &arch)?,
@@ -78,6 +79,14 @@ impl ComputeModel {
         ready.kinds = ready.all_kinds();
         super::trial::build(&ready)?;
         Ok(ready)
+    }
+
+    /// Whether all layers have the same graph, whatever the types of their weights, and none keeps state: a few of them then
+    /// stand for all. (Two recurrent layers do not reach the peak that many do.)
+    pub(crate) fn layers_alike(&self) -> bool {
+        self.plain().is_some()
+            && !self.types_matter
+            && self.kinds.iter().all(|kind| kind.shapes == self.kinds[0].shapes)
     }
 
     /// The weight's place in [`Self::weights`].
@@ -122,7 +131,8 @@ impl ComputeModel {
         let (mut shapes, mut types) = (BTreeMap::new(), BTreeMap::new());
         let mut number = |layer: usize| {
             let own: &Layer = &self.arch.layers[layer];
-            let weights: Vec<_> = self.tables[layer].slots().map(|slot| slot.map(|index| &self.weights[index])).collect();
+            let weights: Vec<_> =
+                self.tables[layer].slots().map(|slot| slot.map(|index| &self.weights[index])).collect();
             let attention = own.attention.as_ref().map(|a| {
                 let shared = !a.owns_cache();
                 (a.heads, a.heads_kv, a.key_length, a.value_length, a.windowed, shared)
@@ -157,4 +167,24 @@ impl ComputeModel {
         self.weights.push(Weight { element, ne: tensor.dims, layer, name, text: tensor.name.clone() });
         Ok(())
     }
+}
+
+/// Whether every layer has what its graph is made of.
+fn check_layers(arch: &Arch, traits: &Traits) -> Result<(), Unplanned> {
+    for (index, layer) in arch.layers.iter().enumerate() {
+        let latent = layer.attention.as_ref().map(|attention| attention.latent);
+        let sound = match traits.graph {
+            Graph::Latent => latent == Some(true),
+            Graph::Hybrid(Hybrid::NemotronH) => true,
+            Graph::Hybrid(Hybrid::FalconH1) => latent.is_some() && layer.state.is_some(),
+            Graph::Hybrid(_) => latent.is_some() || layer.state.is_some(),
+            _ => latent.is_some(),
+        };
+        if !sound {
+            let what =
+                format!("layer {index} of a model of architecture \"{}\" without the heads it needs", traits.name);
+            return Err(Unplanned::Unusual { what });
+        }
+    }
+    Ok(())
 }

@@ -164,7 +164,11 @@ fn check(model: &ComputeModel, flags: &Flags, settled: &Settled, units: &[Backen
         return unusual("a number of units that is not that of the layers and the output");
     }
     if flags.embedding == model.traits.has_output() {
-        let kind = if flags.embedding { "embedding with a model that generates text" } else { "a text encoder without embedding" };
+        let kind = if flags.embedding {
+            "embedding with a model that generates text"
+        } else {
+            "a text encoder without embedding"
+        };
         return unusual(kind);
     }
     if !(1..=SLOTS_MAX).contains(&settled.parallel) || ![1, settled.parallel].contains(&settled.streams) {

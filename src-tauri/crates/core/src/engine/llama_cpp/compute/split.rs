@@ -5,7 +5,7 @@
 
 use crate::engine::llama_cpp::compute::assign::{assign, memory};
 use crate::engine::llama_cpp::compute::fusion::{self, Hold};
-use crate::engine::llama_cpp::compute::graph::{Backend, Graph, Op, Tensor, TensorId};
+use crate::engine::llama_cpp::compute::graph::{Backend, Graph, Op, Tensor, TensorId, UNASSIGNED};
 
 /// One step of the allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,12 @@ struct Split {
 }
 
 /// Plans the graph's run on GPUs 0 to `cpu` − 1 and the CPU. Operands that cross are replaced by their copies.
-pub(super) fn schedule(graph: &mut Graph, cpu: Backend, copies: usize, fuses: bool) -> Schedule {
+/// Nothing where an op can run on none of them.
+pub(super) fn schedule(graph: &mut Graph, cpu: Backend, copies: usize, fuses: bool) -> Option<Schedule> {
     let of = assign(graph, cpu);
+    if graph.nodes.iter().any(|node| of[node.at()] == UNASSIGNED) {
+        return None;
+    }
     let backends = usize::from(cpu) + 1;
     let copied = vec![TensorId::NONE; of.len() * backends];
     let mut cutter = Cutter { graph, of, copied, backends, copies, first_leaves: Vec::new(), splits: Vec::new() };
@@ -56,7 +60,7 @@ pub(super) fn schedule(graph: &mut Graph, cpu: Backend, copies: usize, fuses: bo
     }
     first_leaves.extend(&graph.leaves);
     let steps = list(graph, &splits, cpu, fuses);
-    Schedule { of, leaves: first_leaves, steps }
+    Some(Schedule { of, leaves: first_leaves, steps })
 }
 
 struct Cutter<'a> {
