@@ -224,7 +224,7 @@ impl App {
         Ok((plan, machine, question.doubts))
     }
 
-    pub(crate) fn free_port(&self) -> Result<u16, AppError> {
+    fn free_port(&self) -> Result<u16, AppError> {
         self.inner.launcher.free_port(PORT_FIRST).ok_or_else(|| {
             AppError::new(Code::EngineFailed, format!("No port from {PORT_FIRST} on is free on {HOST}."))
                 .hint("End a program that listens there.")

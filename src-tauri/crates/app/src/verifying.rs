@@ -1,6 +1,8 @@
 //! Asks an installed llama.cpp for its own numbers: by its dry run where `llama-fit-params` is on `PATH`, else by starting
 //! `llama-server` until it is ready, reading its log, and stopping it.
 
+use std::net::TcpListener;
+
 use dualgpuopt_core::command::LaunchSpec;
 use dualgpuopt_core::engine::llama_cpp::arguments::{Arguments, DeviceChoice, read};
 use dualgpuopt_core::engine::llama_cpp::estimate::{Estimate, Gpu, estimate};
@@ -60,7 +62,7 @@ impl App {
         estimate_for(&facts, &arguments, &[])?;
         if let Some(path) = engine::on_path(DRY_RUN, &environment::path_dirs()) {
             let program = path.to_string_lossy().into_owned();
-            let lines = self.run_until_ready(dry_run(&program, &words, self.free_port()?)).await?;
+            let lines = self.run_until_ready(dry_run(&program, &words, any_free_port()?)).await?;
             let reported = from_dry_run(lines.iter().map(String::as_str));
             // Without a word about free memory it cannot be told how layers were split.
             let split_known = !devices(lines.iter().map(String::as_str)).0.is_empty()
@@ -71,7 +73,7 @@ impl App {
             tracing::warn!("{program} did not print its table and its GPUs; llama-server is asked instead.");
         }
         let program = self.engine_program()?;
-        let lines = self.run_until_ready(server(&program, &words, self.free_port()?)).await?;
+        let lines = self.run_until_ready(server(&program, &words, any_free_port()?)).await?;
         let reported = from_log(lines.iter().map(String::as_str));
         if reported.is_empty() {
             return Err(AppError::new(Code::EngineFailed, format!("{program} logged no buffer sizes."))
@@ -117,6 +119,15 @@ impl App {
         let lines = log.map(|batch| batch.lines).unwrap_or_default();
         lines.into_iter().filter(|line| line.stream != LogStream::App).map(|line| line.text).collect()
     }
+}
+
+/// A port that the system hands out. Not the first from 8080 on: an engine that is started to serve looks there at the same
+/// time, and would be taken for the other.
+fn any_free_port() -> Result<u16, AppError> {
+    let bound = TcpListener::bind((HOST, 0)).and_then(|listener| listener.local_addr());
+    bound
+        .map(|address| address.port())
+        .map_err(|error| AppError::new(Code::EngineFailed, format!("No port is free on {HOST}.")).caused_by(&error))
 }
 
 /// `llama-server` with flags, talkative, on a free port; what comes last wins.
