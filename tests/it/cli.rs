@@ -142,7 +142,7 @@ fn files_that_are_no_models_end_with_2_and_say_what_and_where() {
         (bad("13-huge-tensor-count.gguf"), "tensor"),
         (bad("14-huge-kv-count.gguf"), "keys"),
         (text, "GGUF"),
-        (folder.path().to_path_buf(), "not a file"),
+        (folder.path().to_path_buf(), "no model that can be read"),
         (folder.path().join("nothing.gguf"), "nothing.gguf"),
     ] {
         let plan = dualgpuopt(["plan".as_ref(), path.as_os_str(), "--mock".as_ref()]).run();

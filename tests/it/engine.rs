@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +20,11 @@ fn tiny(folder: &tempfile::TempDir, name: &str) -> PathBuf {
 }
 
 fn start(path: &std::path::Path) -> (Running, u16) {
-    let mut run = dualgpuopt(["run".as_ref(), path.as_os_str(), "--mock".as_ref()]).start();
+    // One of the system's choice: tests run side by side, and two that look for a free one may find the same.
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr()).expect("a free port").port();
+    let port = port.to_string();
+    let args = ["run".as_ref(), path.as_os_str(), "--mock".as_ref(), "--port".as_ref(), port.as_ref()];
+    let mut run = dualgpuopt(args).start();
     let ready = run.says("Ready: http://");
     let port = ready.trim_end().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port in the address");
     (run, port)

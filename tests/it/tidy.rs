@@ -34,10 +34,12 @@ fn sources(folder: &str, extensions: &[&str]) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Files below `folder` in which `word` stands, comments left out, relative to the repository.
+/// Files below `folder` in which `word` stands, comments and test modules left out, relative to the repository.
 fn holding(folder: &str, extensions: &[&str], word: &str) -> BTreeSet<String> {
-    let code =
-        |text: &str| text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(word));
+    let code = |text: &str| {
+        let product = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
+        product.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(word))
+    };
     sources(folder, extensions)
         .into_iter()
         .filter(|(_, text)| code(text))

@@ -35,6 +35,7 @@ fn the_real_engine_allocates_on_the_host_what_we_say() {
         &["-c", "2048", "-np", "3", "-kvu", "-fa", "off"],
         &["-c", "512", "-ctk", "bf16", "-ctv", "bf16", "-b", "128", "-ngl", "99", "-ts", "1,2"],
         &["-c", "1024", "-ctk", "f32", "-fa", "off"],
+        &["-c", "2048", "-ctk", "f32", "-ctv", "f32", "-np", "2"],
     ] {
         let ended = verify(&model, flags);
         assert_eq!(ended.code, Some(0), "{flags:?}: {ended:?}");

@@ -5,12 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::llama_cpp::arguments::{Arguments, Placed};
-use crate::engine::llama_cpp::flags::{Device, Place};
+use crate::engine::llama_cpp::flags::{Device, Place, SplitMode};
 use crate::engine::llama_cpp::layout::{Layout, layout};
 use crate::engine::llama_cpp::refused::Refused;
 use crate::error::{AppError, Code};
 use crate::model::ModelFacts;
-use crate::plan::{CacheType, DRIVER_CONTEXT};
+use crate::plan::DRIVER_CONTEXT;
 use crate::units::{Bytes, MIB};
 
 /// A GPU to estimate for.
@@ -63,7 +63,7 @@ pub struct Estimate {
     pub devices: Vec<DeviceParts>,
     /// The host.
     pub host: Parts,
-    /// Number of the GPU of each layer, then of the output; -1 for the host.
+    /// Number of the GPU of each layer, then of the output; -1 for the host. Empty with `-sm tensor`.
     pub layers: Vec<i32>,
     /// How far a GPU's sum may be off because the split follows from free memory that is not known to the byte; zero
     /// where nothing is uncertain.
@@ -97,7 +97,6 @@ pub fn estimate(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu]) -> Resu
     let devices: Vec<Device> = gpus.iter().map(|gpu| gpu.device).collect();
     let placed = arguments.on(&devices)?;
     let laid_out = layout(model, &placed.flags)?;
-    check_known(&laid_out, &placed)?;
     let parts = by_number(&laid_out, &placed, gpus.len());
     let uncertainty_bytes = uncertainty(model, arguments, gpus, &parts)?;
     let host = laid_out.host;
@@ -110,7 +109,7 @@ pub fn estimate(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu]) -> Resu
             compute_bytes: host.compute,
             output_bytes: host.output,
         },
-        layers: laid_out.settled.units.iter().map(|unit| number(*unit, &placed)).collect(),
+        layers: layers(&laid_out, &placed),
         devices: parts
             .into_iter()
             .enumerate()
@@ -119,16 +118,12 @@ pub fn estimate(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu]) -> Resu
     })
 }
 
-/// With flash attention the engine converts an f32 cache to f16 in every graph (`build_attn_mha`, llama-graph.cpp). The
-/// rules of compute buffers do not know that: `verify` shows it with `-ctk f32` on the real engine.
-fn check_known(laid_out: &Layout, placed: &Placed) -> Result<(), Refused> {
-    let f32_cache = [placed.flags.cache_k, placed.flags.cache_v].contains(&CacheType::F32);
-    if laid_out.settled.flash_attention && f32_cache {
-        let why =
-            "Compute buffers of an f32 KV cache with flash attention are not known yet; f32 needs -fa off.".to_owned();
-        return Err(Refused::Compute { why });
+/// Nothing with `-sm tensor`: every GPU has a part of each layer.
+fn layers(laid_out: &Layout, placed: &Placed) -> Vec<i32> {
+    match placed.flags.split_mode {
+        SplitMode::Tensor => Vec::new(),
+        _ => laid_out.settled.units.iter().map(|unit| number(*unit, placed)).collect(),
     }
-    Ok(())
 }
 
 fn number(unit: Place, placed: &Placed) -> i32 {

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::llama_cpp::arch::Arch;
-use crate::engine::llama_cpp::flags::{Flags, Place};
+use crate::engine::llama_cpp::flags::{Flags, Place, SplitMode};
+use crate::engine::llama_cpp::kv::window_cells;
 use crate::engine::llama_cpp::layout::Layout;
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::weights::{bytes_at, weights};
@@ -92,7 +93,7 @@ pub fn explain(model: &ModelFacts, flags: &Flags, layout: &Layout) -> Result<Vec
             lines.push(weights_line(device, weights, tensors.remove(&place).unwrap_or_default()));
         }
         if kv > 0 {
-            lines.push(kv_line(&arch, &model.arch, flags, layout, place, kv));
+            lines.push(kv_line(&arch, flags, layout, place, kv));
         }
         if compute > 0 {
             lines.push(Line::whole(device, Part::Compute, Bytes(compute), compute_formula(layout)));
@@ -111,6 +112,10 @@ fn tensor_terms(
     flags: &Flags,
     layout: &Layout,
 ) -> Result<BTreeMap<Place, Vec<Term>>, Refused> {
+    if flags.split_mode == SplitMode::Tensor {
+        // Where one tensor is cut follows from others.
+        return Ok(BTreeMap::new());
+    }
     let mut kinds = BTreeMap::<String, Vec<TensorFacts>>::new();
     for tensor in &model.tensors {
         kinds.entry(kind(tensor)).or_default().push(tensor.clone());
@@ -142,6 +147,10 @@ fn kind(tensor: &TensorFacts) -> String {
 }
 
 fn weights_line(device: Option<usize>, bytes: u64, terms: Vec<Term>) -> Line {
+    if terms.is_empty() {
+        let formula = "Weights: this device's part of every tensor, each rounded up";
+        return Line::whole(device, Part::Weights, Bytes(bytes), formula.to_owned());
+    }
     let formula = match device {
         Some(_) => "Weights: each tensor rounded up to 128 bytes; rows of quantised types first to 512 values",
         None => "Weights: each tensor rounded up to 32 bytes",
@@ -149,39 +158,84 @@ fn weights_line(device: Option<usize>, bytes: u64, terms: Vec<Term>) -> Line {
     Line { device, part: Part::Weights, bytes: Bytes(bytes), formula: formula.to_owned(), terms }
 }
 
-/// Layers of one kind on one device, in numbers: KV heads, values per K and per V head.
-type Heads = [u64; 3];
+/// What the caches of layers are alike in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Heads and their lengths, and whether the cache is that of the window; V's length is zero where V is a part of K.
+    Attention { heads: u64, key: u64, value: u64, windowed: bool },
+    /// Values per slot that a recurrent layer keeps.
+    State { values: u64, what: &'static str },
+}
 
-fn kv_line(arch: &Arch, name: &str, flags: &Flags, layout: &Layout, place: Place, bytes: u64) -> Line {
-    let settled = &layout.settled;
-    let device = if let Place::Gpu(gpu) = place { Some(gpu) } else { None };
-    let mut kinds = BTreeMap::<Heads, u64>::new();
-    for (layer, &unit) in arch.layers.iter().zip(&settled.units).take(arch.layer_count) {
+/// How many layers of each kind have their cache in a place.
+fn kinds(arch: &Arch, flags: &Flags, layout: &Layout, place: Place) -> BTreeMap<Kind, u64> {
+    let mut kinds = BTreeMap::<Kind, u64>::new();
+    for (layer, &unit) in arch.layers.iter().zip(&layout.settled.units) {
         let at = if flags.kv_offload { unit } else { Place::Host };
-        if let Some(attention) = layer.attention.as_ref().filter(|attention| at == place && attention.owns_cache()) {
-            *kinds.entry([attention.heads_kv, attention.key_length, attention.value_length]).or_default() += 1;
+        if at != place {
+            continue;
+        }
+        let attention = layer.attention.as_ref().filter(|attention| attention.owns_cache()).map(|it| Kind::Attention {
+            heads: it.heads_kv,
+            key: it.key_length,
+            value: if it.latent { 0 } else { it.value_length },
+            windowed: it.windowed,
+        });
+        let state = layer.state.map(|state| {
+            [(state.conv, "inputs of the convolution"), (state.scan, "recurrent state")]
+                .map(|(values, what)| Kind::State { values, what })
+        });
+        for kind in attention.into_iter().chain(state.into_iter().flatten()) {
+            *kinds.entry(kind).or_default() += 1;
         }
     }
-    let cells = settled.context_per_stream.saturating_mul(settled.streams);
+    kinds
+}
+
+fn kv_line(arch: &Arch, flags: &Flags, layout: &Layout, place: Place, bytes: u64) -> Line {
+    let settled = &layout.settled;
+    let device = if let Place::Gpu(gpu) = place { Some(gpu) } else { None };
+    let kinds = kinds(arch, flags, layout, place);
+    let all = |windowed: bool| {
+        let stream = if windowed { window_cells(arch, flags, settled) } else { settled.context_per_stream };
+        stream.saturating_mul(settled.streams)
+    };
     let mut terms = Vec::new();
-    for (&[heads, key, value], &layers) in &kinds {
-        for (half, length, cache) in [("K", key, flags.cache_k), ("V", value, flags.cache_v)] {
-            let values = layers.saturating_mul(heads).saturating_mul(length).saturating_mul(cells);
-            let bytes = Bytes((values / cache.block().values).saturating_mul(cache.block().bytes));
-            let what = format!("{half}: {}", product(layers, heads, &thousands(length), cells, cache));
-            terms.push(Term { what, bytes });
+    for (&kind, &layers) in &kinds {
+        match kind {
+            Kind::Attention { heads, key, value, windowed } => {
+                let cells = all(windowed);
+                for (half, length, cache) in [("K", key, flags.cache_k), ("V", value, flags.cache_v)] {
+                    let values = [heads, length, cells].into_iter().fold(layers, u64::saturating_mul);
+                    let bytes = Bytes((values / cache.block().values).saturating_mul(cache.block().bytes));
+                    let what = format!("{half}: {}", product(layers, heads, &thousands(length), cells, cache));
+                    terms.extend((length > 0).then_some(Term { what, bytes }));
+                }
+            }
+            Kind::State { values, what } if values > 0 => {
+                let (slots, count) = (settled.parallel, slots(settled.parallel));
+                let what = format!("{what}: {layers} × {} values × {count} × 4 bytes", thousands(values));
+                let bytes = Bytes([values, slots, 4].into_iter().fold(layers, u64::saturating_mul));
+                terms.push(Term { what, bytes });
+            }
+            Kind::State { .. } => {}
         }
     }
     let formula = match kinds.iter().next() {
-        Some((&[heads, key, value], &layers)) if kinds.len() == 1 && key == value && flags.cache_k == flags.cache_v => {
-            product(layers, heads, &format!("{} × 2 (K, V)", thousands(key)), cells, flags.cache_k)
+        Some((&Kind::Attention { heads, key, value, windowed }, &layers))
+            if kinds.len() == 1 && key == value && flags.cache_k == flags.cache_v =>
+        {
+            product(layers, heads, &format!("{} × 2 (K, V)", thousands(key)), all(windowed), flags.cache_k)
         }
-        _ => format!("{} cells in layers of {} kinds", thousands(cells), kinds.len()),
+        _ => {
+            let parts: Vec<_> = terms.iter().map(|term| term.what.as_str()).collect();
+            parts.join(" + ")
+        }
     };
     let sum = terms.iter().fold(0_u64, |sum, term| sum.saturating_add(term.bytes.0));
     if sum != bytes {
-        // Windows, recurrent state, shared layers and padded rows follow other rules than heads times cells.
-        let formula = format!("KV cache: as the cache rules of architecture {name} give it, padding included");
+        // Rows that are padded, or cut over all GPUs, are not heads times cells.
+        let formula = "KV cache: K and V of every layer here, with the padding of their rows".to_owned();
         return Line::whole(device, Part::KvCache, Bytes(bytes), formula);
     }
     Line { device, part: Part::KvCache, bytes: Bytes(bytes), formula: format!("KV cache: {formula}"), terms }

@@ -3,9 +3,13 @@
 //! Settling knows GPUs only, so the start is settled with one that no layer goes to. Held against the real engine's own
 //! log in `tests/it/verify.rs`.
 
+use crate::engine::llama_cpp::arch::Arch;
+use crate::engine::llama_cpp::compute::ComputeModel;
 use crate::engine::llama_cpp::flags::{Device, Flags, SplitMode};
 use crate::engine::llama_cpp::refused::Refused;
+use crate::engine::llama_cpp::settle::settle_as;
 use crate::engine::llama_cpp::settled::Settled;
+use crate::model::ModelFacts;
 
 /// Any capability: no kernel of the GPU is asked for.
 const CAPABILITY: u32 = 860;
@@ -22,12 +26,14 @@ pub(super) fn without_gpu_flags(flags: &Flags) -> Flags {
     }
 }
 
-/// What the engine makes of flags without GPUs. `settle` settles flags that have some.
+/// What the engine makes of flags without GPUs.
 pub(super) fn settle_on_host(
+    model: &ModelFacts,
+    arch: &Arch,
+    graphs: Option<&ComputeModel>,
     flags: &Flags,
-    settle: impl FnOnce(&Flags) -> Result<Settled, Refused>,
 ) -> Result<Settled, Refused> {
     let unused = Device { free: 1, capability: CAPABILITY };
-    let settled = settle(&Flags { devices: vec![unused], ..flags.clone() })?;
+    let settled = settle_as(model, arch, graphs, &Flags { devices: vec![unused], ..flags.clone() })?;
     Ok(Settled { devices: 0, ..settled })
 }

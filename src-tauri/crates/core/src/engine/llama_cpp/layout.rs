@@ -73,10 +73,8 @@ pub fn parts(model: &ModelFacts, flags: &Flags) -> Result<Parts, Refused> {
     let graphs = ComputeModel::new(model);
     let host_only = flags.devices.is_empty().then(|| without_gpu_flags(flags));
     let flags = host_only.as_ref().unwrap_or(flags);
-    let settled = match host_only {
-        Some(_) => settle_on_host(flags, |flags| settle_as(model, &arch, graphs.as_ref().ok(), flags))?,
-        None => settle_as(model, &arch, graphs.as_ref().ok(), flags)?,
-    };
+    let settle = if host_only.is_some() { settle_on_host } else { settle_as };
+    let settled = settle(model, &arch, graphs.as_ref().ok(), flags)?;
     let weights = weights(model, &arch, flags, &settled)?;
     let known = Arch::with_known_caches(model);
     let kv_cache = known.and_then(|arch| kv_cache(model, &arch, flags, &settled));

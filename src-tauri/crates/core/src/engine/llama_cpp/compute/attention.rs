@@ -210,6 +210,9 @@ fn with_sinks(b: &mut Builder<'_>, operands: &[TensorId]) -> Vec<TensorId> {
 }
 
 fn flash(b: &mut Builder<'_>, c: &CacheInputs, q: TensorId, k: TensorId, v: TensorId) -> TensorId {
+    // No kernel takes f32: such a cache is converted in every graph.
+    let [k, v] =
+        [k, v].map(|half| if b.graph.at(half).element == Element::F32 { b.cast(half, Element::F16) } else { half });
     let (q_ne, head) = (b.ne(q), b.ne(v)[0]);
     let operands = with_sinks(b, &[q, k, v, c.mask]);
     let mut y = b.node(Op::FlashAttention, Element::F32, [head, q_ne[2], q_ne[1], q_ne[3]], &operands);
