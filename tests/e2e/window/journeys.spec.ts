@@ -31,6 +31,15 @@ async function open(desk: Desk, path: string): Promise<void> {
   await desk.click(by("model-open"));
 }
 
+/** Plans a model, applies the plan and waits until the engine is ready. */
+async function start(desk: Desk, path: string): Promise<void> {
+  await open(desk, path);
+  await desk.reads(by("plan-verdict"), /^Fits/);
+  await desk.click(by("plan-apply"));
+  await desk.click(by("start"));
+  await desk.reads(by("session-state"), /Ready/, 60);
+}
+
 /** A copy of the tiny model under a name that no other process holds in its command line. */
 function tinyModel(): string {
   const path = join(scratch(), "journey-tiny.gguf");
@@ -141,11 +150,7 @@ test("a driver that hangs in one call for 10 s: that GPU says timed out with its
 test("killing the program with SIGKILL while a model runs leaves no engine", async () => {
   const path = tinyModel();
   await at({ args: ["--mock"] }, async (desk) => {
-    await open(desk, path);
-    await desk.reads(by("plan-verdict"), /^Fits/);
-    await desk.click(by("plan-apply"));
-    await desk.click(by("start"));
-    await desk.reads(by("session-state"), /Ready/, 60);
+    await start(desk, path);
     expect(running(path).length).toBeGreaterThan(0);
     process.kill(desk.app().pid, "SIGKILL");
     await until("no engine process", 30, () => running(path).length === 0);
@@ -155,11 +160,7 @@ test("killing the program with SIGKILL while a model runs leaves no engine", asy
 test("closing the window ends the engine and then the program", async () => {
   const path = tinyModel();
   await at({ args: ["--mock"] }, async (desk) => {
-    await open(desk, path);
-    await desk.reads(by("plan-verdict"), /^Fits/);
-    await desk.click(by("plan-apply"));
-    await desk.click(by("start"));
-    await desk.reads(by("session-state"), /Ready/, 60);
+    await start(desk, path);
     const { pid } = desk.app();
     const closer = join(import.meta.dirname, "close_window.py");
     const asked = spawnSync("/usr/bin/python3", [closer, "DualGPUOptimizer"], {

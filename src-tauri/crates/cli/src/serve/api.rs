@@ -6,7 +6,7 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use dualgpuopt_app::App;
+use dualgpuopt_app::{App, Listener};
 use dualgpuopt_core::error::{AppError, Code};
 use serde::Deserialize;
 use serde_json::Value;
@@ -80,11 +80,12 @@ pub(super) async fn events(
     if !bridge.guard.admits(&token) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    upgrade.on_upgrade(move |socket| stream(bridge.app, socket))
+    // Listening begins before the page learns that it may ask for the state, so that nothing falls in between.
+    let events = bridge.app.events();
+    upgrade.on_upgrade(move |socket| stream(events, socket))
 }
 
-async fn stream(app: App, mut socket: WebSocket) {
-    let mut events = app.events();
+async fn stream(mut events: Listener, mut socket: WebSocket) {
     loop {
         tokio::select! {
             event = events.next() => {
