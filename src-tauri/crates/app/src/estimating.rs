@@ -16,9 +16,6 @@ use dualgpuopt_model::ModelCache;
 use crate::models;
 use crate::planning::whole;
 
-/// Compute capability taken where the driver does not tell it. It changes no size of any buffer.
-const CAPABILITY_UNKNOWN: u32 = 860;
-
 /// A GPU to estimate for, with what identifies it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
@@ -50,7 +47,7 @@ pub fn present(machine: &Machine, frame: &Frame) -> (Vec<Candidate>, Vec<String>
 }
 
 fn one_present(facts: &GpuFacts, frame: &Frame, doubts: &mut Vec<String>) -> Candidate {
-    let sample = frame.gpus.iter().find(|sample| sample.gpu == facts.id);
+    let sample = frame.sample(&facts.id);
     let free = sample.and_then(|sample| sample.get(Metric::MemoryFree).value()).map(whole);
     let free = free.unwrap_or_else(|| {
         let why = sample.and_then(|s| s.get(Metric::MemoryFree).why()).map_or("no sample yet", |why| why.words());
@@ -58,7 +55,7 @@ fn one_present(facts: &GpuFacts, frame: &Frame, doubts: &mut Vec<String>) -> Can
         doubts.push(format!("CUDA{}: free memory is unknown ({why}) and counted as {total}.", facts.index));
         total
     });
-    let capability = facts.compute_capability.map_or(CAPABILITY_UNKNOWN, |(major, minor)| major * 100 + minor * 10);
+    let capability = facts.capability().unwrap_or(Device::CAPABILITY_ASSUMED);
     Candidate {
         uuid: Some(facts.id.0.clone()),
         name: Some(facts.name.clone()),

@@ -265,6 +265,18 @@ impl Listener {
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
+
+    /// Takes all that waits, unread; whether there was anything. For who only wants to know that something changed.
+    pub fn drain(&mut self) -> bool {
+        let mut anything = false;
+        while !matches!(
+            self.0.try_recv(),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed)
+        ) {
+            anything = true;
+        }
+        anything
+    }
 }
 
 /// Locks plain data. A panic while it was held leaves it whole, since every write is one assignment.

@@ -90,7 +90,7 @@ fn budget(
     in_use: &mut InUse,
     doubts: &mut Vec<String>,
 ) -> Option<DeviceBudget> {
-    let sample = frame.and_then(|frame| frame.gpus.iter().find(|sample| sample.gpu == gpu.id));
+    let sample = frame.and_then(|frame| frame.sample(&gpu.id));
     let now = |metric| sample.and_then(|sample| sample.get(metric).value()).map(whole);
     let total = gpu.memory_total.or_else(|| now(Metric::MemoryTotal))?;
     let others = if let Some(free) = now(Metric::MemoryFree) {
@@ -107,7 +107,7 @@ fn budget(
         total,
         others,
         reserve,
-        capability: gpu.compute_capability.map(|(major, minor)| major * 100 + minor * 10),
+        capability: gpu.capability(),
     })
 }
 

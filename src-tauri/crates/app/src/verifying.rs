@@ -22,9 +22,6 @@ use crate::{App, engine, environment, estimating};
 /// The dry run's program.
 const DRY_RUN: &str = if cfg!(windows) { "llama-fit-params.exe" } else { "llama-fit-params" };
 
-/// Capability taken for every GPU: the log need not tell it, and it changes no size of any buffer.
-const CAPABILITY: u32 = 860;
-
 /// How the engine was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -182,7 +179,8 @@ fn verified(
 
 fn estimate_for(model: &ModelFacts, arguments: &Arguments, used: &[Used]) -> Result<Estimate, AppError> {
     let count = used.iter().map(|gpu| gpu.number + 1).max().unwrap_or(0);
-    let unused = Gpu { device: Device { free: 0, capability: CAPABILITY }, free_is_final: true };
+    // The log need not tell the capability of any GPU.
+    let unused = Gpu { device: Device { free: 0, capability: Device::CAPABILITY_ASSUMED }, free_is_final: true };
     let mut gpus = vec![unused; count];
     for gpu in used {
         gpus[gpu.number].device.free = gpu.free;

@@ -66,7 +66,7 @@ pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failu
 }
 
 /// A path as absolute text. One that is no UTF-8 could not be passed on unharmed, so it is refused.
-fn path_text(path: &Path) -> Result<String, Failure> {
+pub(crate) fn path_text(path: &Path) -> Result<String, Failure> {
     let path = std::path::absolute(path)?;
     path.into_os_string().into_string().map_err(|path| {
         let message = format!("The path {} is not UTF-8.", path.to_string_lossy());

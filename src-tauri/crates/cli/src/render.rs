@@ -23,7 +23,7 @@ pub(crate) fn status(machine: &Machine, frame: &Frame) -> String {
         "GPU", "Name", "Memory", "Load", "Heat", "Power", "Fan"
     );
     for facts in &machine.gpus {
-        let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) else { continue };
+        let Some(sample) = frame.sample(&facts.id) else { continue };
         let _ = write!(text, "\n{:<3} {:<28} ", facts.index, short_name(&facts.name));
         if let Some(why) = sample.silent() {
             text.push_str(why.words());

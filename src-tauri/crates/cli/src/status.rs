@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, options: &StatusArgs) -> Result<ExitCode, Failure
 
 fn json(machine: &Machine, frame: &Frame) -> String {
     let gpus = machine.gpus.iter().filter_map(|facts| {
-        let sample = frame.gpus.iter().find(|sample| sample.gpu == facts.id)?;
+        let sample = frame.sample(&facts.id)?;
         Some(GpuJson { index: facts.index, uuid: &facts.id, name: &facts.name, metrics: &sample.metrics })
     });
     let status = StatusJson {

@@ -63,10 +63,15 @@ fn end_with_the_terminal() -> std::io::Result<()> {
 }
 
 fn watch(host: &Host, terminal: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
+    let mut events = host.app.events();
+    let mut changed = true;
     loop {
-        let now = host.runtime.block_on(host.app.overview())?;
-        terminal.draw(|canvas| draw(canvas, &now))?;
-        if !event::poll(KEY_WAIT)? {
+        if events.drain() || changed {
+            let now = host.runtime.block_on(host.app.overview())?;
+            terminal.draw(|canvas| draw(canvas, &now))?;
+        }
+        changed = event::poll(KEY_WAIT)?;
+        if !changed {
             continue;
         }
         if let Event::Key(key) = event::read()?
@@ -117,7 +122,7 @@ fn draw(canvas: &mut Canvas<'_>, now: &Overview) {
                 canvas.render_widget(Line::from(format!("{hidden} more; enlarge the terminal.")), areas[shown]);
             }
             for (facts, area) in machine.gpus.iter().zip(areas.iter().take(shown)) {
-                if let Some(sample) = frame.gpus.iter().find(|sample| sample.gpu == facts.id) {
+                if let Some(sample) = frame.sample(&facts.id) {
                     gpu(canvas, *area, facts, sample, frame);
                 }
             }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::{Args, VerifyArgs};
 use crate::exit::{self, Failure};
 use crate::host::Host;
-use crate::output;
+use crate::{output, plan};
 
 /// Version of the JSON form. Fields may be added; none changes its meaning without a new version.
 const SCHEMA: u32 = 1;
@@ -29,7 +29,7 @@ struct VerifyJson<'a> {
 }
 
 pub(crate) fn run(args: &Args, options: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let model = std::path::absolute(&options.model)?.to_string_lossy().into_owned();
+    let model = plan::path_text(&options.model)?;
     let host = Host::start(args, options.engine.clone())?;
     let verified = host.runtime.block_on(host.app.verify(model, options.flags.clone()));
     host.shut_down();

@@ -5,6 +5,7 @@
 //! power-capped and overclocked cards do not follow it. Absent: what of a card's memory the driver keeps for itself,
 //! which differs by card and driver: a card named alone counts with all of its memory free.
 
+use crate::engine::llama_cpp::flags::Device;
 use crate::units::{GIB, KIB, MIB};
 
 /// The table.
@@ -12,9 +13,6 @@ const CARDS: &str = include_str!("cards.csv");
 
 /// Columns of the table that are read here: name, memory in GiB, compute capability.
 const COLUMNS: [usize; 3] = [0, 1, 9];
-
-/// Compute capability × 100 of a GPU described by its free memory alone. It changes no size of any buffer.
-const CAPABILITY_DEFAULT: u32 = 860;
 
 /// Most free memory that is taken as meant, bytes: beyond any card.
 const FREE_MAX: u64 = 1 << 44;
@@ -102,7 +100,7 @@ fn one_described(text: &str) -> Result<Described, DescriptionError> {
         Described { name, free: card.memory, free_given: false, capability: card.capability }
     } else if what.starts_with(|c: char| c.is_ascii_digit()) && !what.contains(' ') {
         let free = size(what).ok_or_else(|| DescriptionError::BadSize { text: what.to_owned() })?;
-        Described { name: None, free, free_given: true, capability: CAPABILITY_DEFAULT }
+        Described { name: None, free, free_given: true, capability: Device::CAPABILITY_ASSUMED }
     } else {
         return Err(DescriptionError::UnknownCard { text: what.to_owned(), near: near(what) });
     };

@@ -213,6 +213,22 @@ pub struct Frame {
     pub problems: Vec<String>,
 }
 
+impl GpuFacts {
+    /// Compute capability × 100, such as 860; absent when unknown.
+    #[must_use]
+    pub fn capability(&self) -> Option<u32> {
+        self.compute_capability.map(|(major, minor)| major * 100 + minor * 10)
+    }
+}
+
+impl Frame {
+    /// The sample of one GPU.
+    #[must_use]
+    pub fn sample(&self, gpu: &GpuId) -> Option<&GpuSample> {
+        self.gpus.iter().find(|sample| sample.gpu == *gpu)
+    }
+}
+
 /// How a source is doing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, specta::Type)]
 #[serde(tag = "state", rename_all = "snake_case")]

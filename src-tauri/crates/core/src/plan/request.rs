@@ -28,9 +28,6 @@ const BATCH: u32 = 2048;
 /// grows with use, so this is their upper end.
 pub const DRIVER_CONTEXT: Bytes = Bytes::mib(600);
 
-/// Compute capability taken where it is not known. It changes no size: buffers are the same from 6.1 to 12.0.
-const CAPABILITY_UNKNOWN: u32 = 860;
-
 /// Tokens of the logical batch (`-b`) that goes with a micro-batch.
 #[must_use]
 pub fn batch(micro_batch: u32) -> u32 {
@@ -104,7 +101,7 @@ pub(super) fn flags(request: &PlanRequest, choice: Choice, devices: &[&DeviceBud
         .iter()
         .map(|device| Device {
             free: device.total.saturating_sub(device.others).0,
-            capability: device.capability.unwrap_or(CAPABILITY_UNKNOWN),
+            capability: device.capability.unwrap_or(Device::CAPABILITY_ASSUMED),
         })
         .collect();
     Flags {

@@ -11,9 +11,6 @@ use crate::engine::llama_cpp::settle::settle_as;
 use crate::engine::llama_cpp::settled::Settled;
 use crate::model::ModelFacts;
 
-/// Any capability: no kernel of the GPU is asked for.
-const CAPABILITY: u32 = 860;
-
 /// The flags that still mean something; the engine says that it ignores the others (`no usable GPU found`).
 pub(super) fn without_gpu_flags(flags: &Flags) -> Flags {
     Flags {
@@ -33,7 +30,7 @@ pub(super) fn settle_on_host(
     graphs: Option<&ComputeModel>,
     flags: &Flags,
 ) -> Result<Settled, Refused> {
-    let unused = Device { free: 1, capability: CAPABILITY };
+    let unused = Device { free: 1, capability: Device::CAPABILITY_ASSUMED };
     let settled = settle_as(model, arch, graphs, &Flags { devices: vec![unused], ..flags.clone() })?;
     Ok(Settled { devices: 0, ..settled })
 }
