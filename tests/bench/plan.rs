@@ -10,7 +10,7 @@ use dualgpuopt_app::api::{ModelRef, PlanAsk, SourceChoice};
 use dualgpuopt_app::{App, Deps};
 use dualgpuopt_core::gpu::GpuId;
 use dualgpuopt_core::model::ModelFacts;
-use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, PlanRequest, plan};
+use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, Goal, PlanRequest, plan};
 use dualgpuopt_core::settings::Environment;
 use dualgpuopt_core::units::Bytes;
 use dualgpuopt_model::ModelCache;
@@ -39,6 +39,7 @@ fn request(gpus: u32, context: ContextWish) -> PlanRequest {
         reserve: Bytes::mib(512),
         capability: Some(860),
         measured_context: None,
+        speed: None,
     };
     PlanRequest {
         context,
@@ -48,6 +49,12 @@ fn request(gpus: u32, context: ContextWish) -> PlanRequest {
         micro_batch: 512,
         devices: (0..gpus).map(device).collect(),
         split: None,
+        goal: Goal::default(),
+        mode: None,
+        ram: None,
+        all_gpus: false,
+        experts_in_ram: None,
+        depth: 0,
     }
 }
 
@@ -109,6 +116,12 @@ fn plan_70b_again_through_the_app(bencher: divan::Bencher<'_, '_>) {
         micro_batch: 512,
         gpus: vec![],
         split: None,
+        goal: Goal::default(),
+        mode: None,
+        ram: None,
+        all_gpus: false,
+        experts_in_ram: None,
+        depth: 0,
         port: Some(8080),
     };
     while runtime.block_on(app.plan(ask.clone())).is_err() {

@@ -107,6 +107,24 @@ export type CacheType =
 /**  4.5 bits a value, non-linear. */
 "iq4_nl";
 
+/**  A card's speed. */
+export type CardSpeed = {
+	/**  Memory bandwidth, MB/s (decimal). */
+	bandwidth_mb_s: number,
+	/**  Kind of memory. */
+	memory: MemoryKind,
+	/**  Streaming multiprocessors. */
+	sms: number,
+	/**  Boost clock, MHz. */
+	boost_mhz: number,
+	/**  Compute capability × 100. */
+	capability: number,
+	/**  Whether it is sold as GeForce; professional and datacentre cards behave otherwise. */
+	geforce: boolean,
+	/**  Its slot. */
+	link: Link,
+};
+
 /**  A model of the catalogue in one quantisation. */
 export type CatalogueQuant = {
 	/**  As files are named. */
@@ -133,6 +151,23 @@ export type CatalogueRow = {
 	source: string,
 	/**  The quantisations that its files come in, largest first. */
 	quants: CatalogueQuant[],
+};
+
+/**  What proves that no plan is better. */
+export type Certificate = {
+	/**
+	 *  No placement takes less than this for what the goal counts: microseconds per token (fastest, throughput), minus the
+	 *  context in tokens, or minus the least free bytes.
+	 */
+	bound: number | null,
+	/**  What the plan takes, in the same unit. */
+	reached: number | null,
+	/**  Placements that the search covered. */
+	covered: number | null,
+	/**  The proof in one sentence. */
+	words: string,
+	/**  Other ways to share the model, best first, and why each is not the plan. */
+	others: Rejected[],
 };
 
 /**  What kind of error. A kind exists only where a host does something different for it. */
@@ -250,6 +285,8 @@ export type DeviceBudget = {
 	capability: number | null,
 	/**  What the engine's process was seen to take on it outside its buffers; absent: never measured. */
 	measured_context: MeasuredContext | null,
+	/**  What of the card decides speed; absent: unknown, and no speed is predicted with it. */
+	speed: CardSpeed | null,
 };
 
 /**  One GPU's share of a plan. */
@@ -347,7 +384,33 @@ tokens: number } |
 /**  Type of both halves. */
 cache: CacheType; 
 /**  Tokens that then fit. */
-tokens: number };
+tokens: number } | 
+/**  Keep a part of the model in system RAM. */
+{ kind: "ram"; 
+/**  Layers whose experts stay there; zero where whole layers do. */
+expert_layers: number; 
+/**  Whole layers that stay there. */
+layers: number; 
+/**  How much memory that takes. */
+bytes: Bytes } | 
+/**  Use GPUs that are switched off. */
+{ kind: "gpus"; 
+/**  Their numbers. */
+indices: number[] } | 
+/**  Free memory that others hold on a GPU. */
+{ kind: "others"; 
+/**  Its number. */
+gpu: number; 
+/**  How much must go. */
+bytes: Bytes } | 
+/**  Read the prompt in smaller pieces. */
+{ kind: "micro_batch"; 
+/**  Tokens per micro-batch. */
+tokens: number } | 
+/**  Fewer requests at once. */
+{ kind: "parallel"; 
+/**  How many. */
+requests: number };
 
 /**  What an entry is. */
 export type Form = 
@@ -371,6 +434,17 @@ export type Frame = {
 	/**  What went wrong while reading, in words for the user. */
 	problems: string[],
 };
+
+/**  What the best plan is the best at. */
+export type Goal = 
+/**  Most tokens per second of one request. */
+"fastest" | 
+/**  Most tokens per second of all parallel requests together. */
+"throughput" | 
+/**  The longest context. */
+"context" | 
+/**  The most memory left on the GPU with the least. */
+"headroom";
 
 /**  Whether and how a GPU takes part. */
 export type GpuChoice = {
@@ -455,6 +529,10 @@ export type HostPlan = {
 	compute: Bytes,
 	/**  Output buffer for logits. */
 	output: Bytes,
+	/**  KV cache of layers in RAM. */
+	kv_cache: Bytes,
+	/**  Experts that stay in RAM; a part of `weights`. */
+	experts: Bytes,
 };
 
 /**  Everything needed to start an engine. Travels to the warden as JSON over a pipe. */
@@ -539,6 +617,18 @@ export type Line = {
 	terms: Term[],
 };
 
+/**  How a card is attached. */
+export type Link = {
+	/**  PCIe generation, 1 to 7. */
+	generation: number,
+	/**  PCIe lanes, 1 to 16. */
+	lanes: number,
+	/**  Whether GPUs reach each other's memory without passing through system RAM. */
+	p2p: boolean,
+	/**  NVLink to its neighbours. */
+	nvlink: boolean,
+};
+
 /**  Lines of one session that arrived together. */
 export type LogBatch = {
 	/**  Whose. */
@@ -605,6 +695,15 @@ export type MeasuredContext = {
 	at_ms: number,
 };
 
+/**  Kind of a card's memory, by how it reaches its bandwidth. */
+export type MemoryKind = 
+/**  GDDR5 to GDDR7: few wide channels, near its bandwidth with one sequence. */
+"gddr" | 
+/**  High-bandwidth memory: many channels, bound by latency where one sequence reads few bytes. */
+"hbm" | 
+/**  Memory shared with the CPU. */
+"unified";
+
 /**  The memory of one device, by part. `free` is what remains after all of them. */
 export type MemoryParts = {
 	/**  Weights as the engine allocates them, output projection included. */
@@ -615,6 +714,8 @@ export type MemoryParts = {
 	compute: Bytes,
 	/**  Output projection and final norms; a part of `weights`, given apart. */
 	output: Bytes,
+	/**  Routed experts; a part of `weights`, given apart. */
+	experts: Bytes,
 	/**  CUDA context, modules and pools of the engine's process: the most that is expected. Not counted on the host. */
 	driver_context: Bytes,
 	/**  Held by others now. */
@@ -790,6 +891,18 @@ export type Plan = {
 	host: HostPlan,
 	/**  Units per device, in the order of `devices`: layers, and one more for the output. This is `--tensor-split`. */
 	split: number[],
+	/**  How the GPUs share the model. */
+	mode: PlanMode,
+	/**  Positions in `devices` of the GPUs used, in the order in which the engine sees them. */
+	order: number[],
+	/**  First layers that lie whole in RAM. */
+	layers_in_ram: number,
+	/**  Layers whose experts lie in RAM, ascending. */
+	experts_in_ram: number[],
+	/**  How fast it runs; absent where a card's speed or the model's work is unknown (a note then says so). */
+	speed: PlanSpeed | null,
+	/**  The proof that no plan is better; absent where the split is the user's own. */
+	certificate: Certificate | null,
 	/**  What the request was. */
 	request: PlanRequest,
 	/**  Things worth knowing, one sentence each. */
@@ -814,9 +927,28 @@ export type PlanAsk = {
 	gpus: GpuChoice[],
 	/**  Units per used GPU fixed by hand. */
 	split: number[] | null,
+	/**  What the plan should be best at. */
+	goal: Goal,
+	/**  How GPUs share the model; absent: chosen by the planner. */
+	mode: PlanMode | null,
+	/**  System RAM for layers or experts; absent: none. */
+	ram: RamBudget | null,
+	/**  Whether every GPU must take part. */
+	all_gpus: boolean,
+	/**  Layers whose experts stay in RAM, fixed by hand. */
+	experts_in_ram: number | null,
+	/**  Tokens already in the cache for which decode speed is told. */
+	depth: number,
 	/**  Port for the server; absent: the first free one from 8080 on. */
 	port: number | null,
 };
+
+/**  How a model is shared out over GPUs. */
+export type PlanMode = 
+/**  Whole layers per GPU; one GPU alone where that is best. */
+"layer" | 
+/**  Every matrix over all GPUs. */
+"tensor";
 
 /**  A question to the planner: the model goes in beside it. */
 export type PlanRequest = {
@@ -834,6 +966,32 @@ export type PlanRequest = {
 	devices: DeviceBudget[],
 	/**  Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner. */
 	split: number[] | null,
+	/**  What the plan should be best at. */
+	goal: Goal,
+	/**  How GPUs share the model; absent: chosen by the planner. */
+	mode: PlanMode | null,
+	/**  System RAM for layers or experts; absent: none of the model stays there but the token embedding. */
+	ram: RamBudget | null,
+	/**  Whether every GPU must take part; else the planner may leave some out. */
+	all_gpus: boolean,
+	/**  Layers whose experts stay in RAM, fixed by the user; absent: found by the planner. */
+	experts_in_ram: number | null,
+	/**  Tokens already in the cache for which decode speed is told. */
+	depth: number,
+};
+
+/**  How fast a plan runs. */
+export type PlanSpeed = {
+	/**  Generation of one request, tokens per second. */
+	decode: Predicted,
+	/**  Generation of all parallel requests together, tokens per second. */
+	throughput: Predicted,
+	/**  Reading a prompt, tokens per second. */
+	prefill: Predicted,
+	/**  Where the time of a generated token goes, largest first. */
+	parts: SpeedPart[],
+	/**  What the prediction rests on, one sentence. */
+	basis: string,
 };
 
 /**  A plan, and the command that realises it. */
@@ -848,6 +1006,24 @@ export type PlanView = {
 	command: string,
 	/**  Time the planner took, microseconds. */
 	planned_in_us: number,
+};
+
+/**  A predicted rate with its uncertainty: nine of ten measured values are expected from `low` to `high`. */
+export type Predicted = {
+	/**  The most likely value, tokens per second. */
+	value: number | null,
+	/**  Lower end, tokens per second. */
+	low: number | null,
+	/**  Upper end, tokens per second. */
+	high: number | null,
+};
+
+/**  System RAM that a plan may use. */
+export type RamBudget = {
+	/**  How much of it. */
+	bytes: Bytes,
+	/**  How fast the CPU reads it, MB/s; absent: not measured, and taken to be that of two channels of DDR4-3200. */
+	bandwidth_mb_s: number | null,
 };
 
 /**  One metric of one GPU at one instant. In JSON `{"value": N}` or `{"missing": "REASON"}`. */
@@ -869,6 +1045,16 @@ export type RecentModel = {
 	file_bytes: Bytes,
 	/**  Whether the file is there now. */
 	present: boolean,
+};
+
+/**  A way that was not taken. */
+export type Rejected = {
+	/**  The placement in words: `GPU 0 alone`, `by layers 40 | 41`, `by tensors`. */
+	what: string,
+	/**  Why not, one sentence with its cost. */
+	why: string,
+	/**  Its decode speed where it fits, tokens per second. */
+	decode: number | null,
 };
 
 /**  Names a session for its whole life. */
@@ -966,6 +1152,14 @@ export type SourceView = {
 	health: SourceHealth,
 	/**  The machine, once described. */
 	machine: Machine | null,
+};
+
+/**  A part of the time of a generated token. */
+export type SpeedPart = {
+	/**  What takes it, in words. */
+	what: string,
+	/**  How long, microseconds. */
+	us: number | null,
 };
 
 /**  An instant on both clocks. Made by hosts; the core never reads a clock. */

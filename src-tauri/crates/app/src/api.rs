@@ -5,7 +5,7 @@ mod library;
 
 use dualgpuopt_core::engine::llama_cpp::explain::Line;
 use dualgpuopt_core::gpu::{Frame, GpuId, Machine, Metric, SourceHealth};
-use dualgpuopt_core::plan::{CacheType, ContextWish, Plan};
+use dualgpuopt_core::plan::{CacheType, ContextWish, Goal, Plan, PlanMode, RamBudget};
 use dualgpuopt_core::session::{LogBatch, SessionId, SessionView};
 use dualgpuopt_core::settings::Environment;
 use dualgpuopt_core::units::Bytes;
@@ -221,6 +221,18 @@ pub struct PlanAsk {
     pub gpus: Vec<GpuChoice>,
     /// Units per used GPU fixed by hand.
     pub split: Option<Vec<u32>>,
+    /// What the plan should be best at.
+    pub goal: Goal,
+    /// How GPUs share the model; absent: chosen by the planner.
+    pub mode: Option<PlanMode>,
+    /// System RAM for layers or experts; absent: none.
+    pub ram: Option<RamBudget>,
+    /// Whether every GPU must take part.
+    pub all_gpus: bool,
+    /// Layers whose experts stay in RAM, fixed by hand.
+    pub experts_in_ram: Option<u32>,
+    /// Tokens already in the cache for which decode speed is told.
+    pub depth: u32,
     /// Port for the server; absent: the first free one from 8080 on.
     pub port: Option<u16>,
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dualgpuopt_core::model::ModelFacts;
-use dualgpuopt_core::plan::{Brief, CacheType, ContextWish, DeviceBudget, PlanRequest, brief};
+use dualgpuopt_core::plan::{Brief, CacheType, ContextWish, DeviceBudget, Goal, PlanRequest, brief};
 use dualgpuopt_core::units::Bytes;
 
 use crate::api::Fit;
@@ -33,6 +33,12 @@ pub(crate) fn fit(model: &ModelFacts, devices: &[DeviceBudget]) -> Fit {
         micro_batch: MICRO_BATCH,
         devices: devices.to_vec(),
         split: None,
+        goal: Goal::default(),
+        mode: None,
+        ram: None,
+        all_gpus: false,
+        experts_in_ram: None,
+        depth: 0,
     };
     match brief(model, &request) {
         Ok(Brief::Fits { context_limit }) => Fit::Fits { context_limit },
@@ -121,6 +127,7 @@ mod tests {
             reserve: Bytes::mib(512),
             capability: Some(860),
             measured_context: None,
+            speed: None,
         }
     }
 

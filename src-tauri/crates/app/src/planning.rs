@@ -90,6 +90,12 @@ pub(crate) fn question(
             micro_batch: ask.micro_batch,
             devices,
             split: ask.split.clone(),
+            goal: ask.goal,
+            mode: ask.mode,
+            ram: ask.ram,
+            all_gpus: ask.all_gpus,
+            experts_in_ram: ask.experts_in_ram,
+            depth: ask.depth,
         },
         doubts,
     })
@@ -144,6 +150,7 @@ fn budget(
         reserve,
         capability: gpu.capability(),
         measured_context: None,
+        speed: None,
     })
 }
 
@@ -159,7 +166,7 @@ pub(crate) fn whole(bytes: f64) -> Bytes {
 #[cfg(test)]
 mod tests {
     use dualgpuopt_core::gpu::{GpuSample, SourceKind};
-    use dualgpuopt_core::plan::{CacheType, ContextWish};
+    use dualgpuopt_core::plan::{CacheType, ContextWish, Goal};
     use dualgpuopt_core::reading::{Reading, Why};
     use dualgpuopt_core::time::Stamp;
 
@@ -196,6 +203,12 @@ mod tests {
             micro_batch: 512,
             gpus,
             split: None,
+            goal: Goal::default(),
+            mode: None,
+            ram: None,
+            all_gpus: false,
+            experts_in_ram: None,
+            depth: 0,
             port: None,
         }
     }

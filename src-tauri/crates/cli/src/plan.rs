@@ -7,7 +7,7 @@ use dualgpuopt_app::api::{ModelRef, ModelView, PlanAsk, PlanView};
 use dualgpuopt_app::naming;
 use dualgpuopt_core::engine::llama_cpp::explain::Line;
 use dualgpuopt_core::error::AppError;
-use dualgpuopt_core::plan::{ContextWish, Plan, Verdict};
+use dualgpuopt_core::plan::{ContextWish, Goal, Plan, Verdict};
 use serde::Serialize;
 
 use crate::args::{Args, ModelArgs, PlanArgs};
@@ -67,6 +67,12 @@ pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failu
         micro_batch: model.ubatch_size,
         gpus: Vec::new(),
         split: None,
+        goal: Goal::default(),
+        mode: None,
+        ram: None,
+        all_gpus: false,
+        experts_in_ram: None,
+        depth: 0,
         port,
     })
 }

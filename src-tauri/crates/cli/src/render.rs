@@ -170,6 +170,24 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
                             thousands(u64::from(*tokens))
                         )
                     }
+                    Fix::Ram { expert_layers: 0, layers, bytes } => {
+                        write!(text, "\n  Fits with {layers} layers ({bytes}) in system RAM (--ram)")
+                    }
+                    Fix::Ram { expert_layers, bytes, .. } => {
+                        write!(
+                            text,
+                            "\n  Fits with the experts of {expert_layers} layers ({bytes}) in system RAM (--ram)"
+                        )
+                    }
+                    Fix::Gpus { indices } => {
+                        let gpus: Vec<_> = indices.iter().map(|gpu| format!("GPU {gpu}")).collect();
+                        write!(text, "\n  Fits with {} as well", gpus.join(" and "))
+                    }
+                    Fix::Others { gpu, bytes } => {
+                        write!(text, "\n  Fits once {bytes} that others hold on GPU {gpu} are free")
+                    }
+                    Fix::MicroBatch { tokens } => write!(text, "\n  Fits with --ubatch-size {tokens}"),
+                    Fix::Parallel { requests } => write!(text, "\n  Fits with --parallel {requests}"),
                 };
             }
             text

@@ -18,5 +18,6 @@ pub mod plan;
 pub mod reading;
 pub mod session;
 pub mod settings;
+pub mod speed;
 pub mod time;
 pub mod units;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use dualgpuopt_core::gpu::GpuId;
 use dualgpuopt_core::model::catalogue::{CatalogueModel, Family, Quantisation, facts, find, models};
-use dualgpuopt_core::plan::{Brief, CacheType, ContextWish, DeviceBudget, PlanRequest, Verdict, brief, plan};
+use dualgpuopt_core::plan::{Brief, CacheType, ContextWish, DeviceBudget, Goal, PlanRequest, Verdict, brief, plan};
 use dualgpuopt_core::units::Bytes;
 
 /// Recorded head, and the catalogue's name for its model. Heads in types that the catalogue does not offer (Q4_0) are absent.
@@ -98,6 +98,7 @@ fn request() -> PlanRequest {
         reserve: Bytes::mib(512),
         capability: Some(860),
         measured_context: None,
+        speed: None,
     };
     PlanRequest {
         context: ContextWish::Tokens(8192),
@@ -107,6 +108,12 @@ fn request() -> PlanRequest {
         micro_batch: 512,
         devices: vec![device(0), device(1)],
         split: None,
+        goal: Goal::default(),
+        mode: None,
+        ram: None,
+        all_gpus: false,
+        experts_in_ram: None,
+        depth: 0,
     }
 }
 

@@ -10,7 +10,7 @@ use dualgpuopt_core::engine::llama_cpp::explain::{Line, Part, explain as explain
 use dualgpuopt_core::engine::llama_cpp::layout::layout;
 use dualgpuopt_core::gpu::GpuId;
 use dualgpuopt_core::model::ModelFacts;
-use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, Plan, PlanRequest, explain, plan};
+use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, Goal, Plan, PlanRequest, explain, plan};
 use dualgpuopt_core::units::Bytes;
 use proptest::prelude::*;
 use support::rows;
@@ -65,6 +65,7 @@ fn request(context: ContextWish, cache: CacheType, parallel: u32, gib: &[u64]) -
         reserve: Bytes::mib(512),
         capability: None,
         measured_context: None,
+        speed: None,
     };
     PlanRequest {
         context,
@@ -74,6 +75,12 @@ fn request(context: ContextWish, cache: CacheType, parallel: u32, gib: &[u64]) -
         micro_batch: 512,
         devices: (0..).zip(gib).map(device).collect(),
         split: None,
+        goal: Goal::default(),
+        mode: None,
+        ram: None,
+        all_gpus: false,
+        experts_in_ram: None,
+        depth: 0,
     }
 }
 

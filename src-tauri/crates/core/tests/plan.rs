@@ -9,7 +9,7 @@ use dualgpuopt_core::engine::llama_cpp::flags::{Device, Flags, Place};
 use dualgpuopt_core::engine::llama_cpp::settle::settle;
 use dualgpuopt_core::gpu::GpuId;
 use dualgpuopt_core::model::ModelFacts;
-use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, Plan, PlanError, PlanRequest, Verdict, plan};
+use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, Goal, Plan, PlanError, PlanRequest, Verdict, plan};
 use dualgpuopt_core::units::Bytes;
 use proptest::prelude::*;
 
@@ -28,6 +28,7 @@ fn card(index: u32, total: Bytes) -> DeviceBudget {
         reserve: Bytes::mib(512),
         capability: Some(860),
         measured_context: None,
+        speed: None,
     }
 }
 
@@ -40,6 +41,12 @@ fn request(totals: &[Bytes]) -> PlanRequest {
         micro_batch: 512,
         devices: (0..).zip(totals).map(|(index, &total)| card(index, total)).collect(),
         split: None,
+        goal: Goal::default(),
+        mode: None,
+        ram: None,
+        all_gpus: false,
+        experts_in_ram: None,
+        depth: 0,
     }
 }
 

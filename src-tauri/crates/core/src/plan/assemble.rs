@@ -85,5 +85,11 @@ fn unused_memory(device: &DeviceBudget) -> MemoryParts {
 }
 
 fn host_plan(host: HostBytes) -> HostPlan {
-    HostPlan { weights: Bytes(host.weights), compute: Bytes(host.compute), output: Bytes(host.output) }
+    HostPlan {
+        weights: Bytes(host.weights),
+        compute: Bytes(host.compute),
+        output: Bytes(host.output),
+        kv_cache: Bytes(host.kv_cache),
+        experts: Bytes::ZERO,
+    }
 }

@@ -22,15 +22,15 @@ pub use error::{PlanError, RequestProblem};
 pub use explain::{Explanation, explain};
 pub use request::{CONTEXT_MAX, GPUS_MAX, MICRO_BATCH_MAX, MICRO_BATCH_MIN, PARALLEL_MAX, batch};
 pub use types::{
-    CacheLimit, CacheType, ContextWish, DeviceBudget, DevicePlan, Fix, HostPlan, MemoryParts, Plan, PlanRequest,
-    Verdict,
+    Alternative, Alternatives, CacheLimit, CacheType, Certificate, ContextWish, DeviceBudget, DevicePlan, Fix, Goal,
+    HostPlan, MemoryParts, Plan, PlanMode, PlanRequest, PlanSpeed, RamBudget, Rejected, SpeedPart, Verdict,
 };
 
 use assemble::assemble;
 use ground::Ground;
 use limit::{CONTEXT_LEAST, by_cache, largest};
 use request::{Choice, problems};
-use verdict::{Alternatives, notes, verdict};
+use verdict::{notes, verdict};
 
 /// Plans a model on the GPUs of a request: which layers go where, how much context fits, and what every part takes.
 ///
@@ -56,7 +56,7 @@ pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError
 
     let context = u32::try_from(laid_out.context).unwrap_or(u32::MAX);
     let context_trained = u32::try_from(model.context_trained).unwrap_or(u32::MAX);
-    let alternatives = Alternatives { context, context_limit, by_cache: &limits_by_cache };
+    let alternatives = verdict::Known { context, context_limit, by_cache: &limits_by_cache };
     Ok(Plan {
         verdict: verdict(request, &laid_out.devices, &alternatives),
         context,
@@ -66,6 +66,12 @@ pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError
         limits_by_cache,
         devices: laid_out.devices,
         host: laid_out.host,
+        mode: PlanMode::Layer,
+        order: (0..).zip(&split).filter(|(_, units)| **units > 0).map(|(at, _)| at).collect(),
+        layers_in_ram: 0,
+        experts_in_ram: Vec::new(),
+        speed: None,
+        certificate: None,
         split,
         request: request.clone(),
     })

@@ -4,7 +4,7 @@ use crate::plan::{CacheLimit, CacheType, ContextWish, DevicePlan, Fix, PlanReque
 use crate::units::{Bytes, thousands};
 
 /// What is known of the alternatives when the verdict is spoken.
-pub(super) struct Alternatives<'a> {
+pub(super) struct Known<'a> {
     /// Context planned for, tokens.
     pub(super) context: u32,
     /// Largest context that fits with the cache types asked for; zero: none.
@@ -14,7 +14,7 @@ pub(super) struct Alternatives<'a> {
 }
 
 /// The verdict over laid-out devices.
-pub(super) fn verdict(request: &PlanRequest, devices: &[DevicePlan], other: &Alternatives<'_>) -> Verdict {
+pub(super) fn verdict(request: &PlanRequest, devices: &[DevicePlan], other: &Known<'_>) -> Verdict {
     let used = || devices.iter().filter(|device| is_used(device));
     let worst = used().max_by_key(|device| device.memory.short).filter(|device| device.memory.short > Bytes::ZERO);
     if let Some(worst) = worst {
@@ -59,7 +59,7 @@ fn reason(device: &DevicePlan, context: u32) -> String {
 
 /// Changes that make it fit, best first: a smaller cache at the full context (least loss first), then less context, then a
 /// smaller cache that reaches further than that.
-fn fixes(request: &PlanRequest, other: &Alternatives<'_>) -> Vec<Fix> {
+fn fixes(request: &PlanRequest, other: &Known<'_>) -> Vec<Fix> {
     let wanted = match request.context {
         ContextWish::Tokens(tokens) => tokens,
         ContextWish::Largest => other.context,
