@@ -10,6 +10,10 @@ mod alike;
 mod brute;
 mod covered;
 mod gpus_only;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod milp;
 mod price;
 mod rest;
 mod role;
