@@ -55,7 +55,7 @@ const CASES: [(&str, Case); 6] = [
     ("80 layers, 2 GPUs", Case(80, 0, 2, false, 1.2, false)),
     ("80 layers, 2 GPUs alike", Case(80, 0, 2, true, 1.2, false)),
     ("128 layers, 8 GPUs", Case(128, 0, 8, false, 1.2, false)),
-    ("128 layers, 16 GPUs alike", Case(128, 0, 16, true, 1.2, false)),
+    ("128 layers, 16 GPUs alike", Case(128, 0, 16, true, 1.4, false)),
     ("94 layers with experts, 2 GPUs and RAM", Case(94, 1_400, 2, false, 0.4, true)),
     ("94 layers with experts, 4 GPUs and RAM", Case(94, 1_400, 4, false, 0.4, true)),
 ];
