@@ -4,6 +4,11 @@
 //! **Placements.** Some GPUs, in the order in which the engine uses them; to each a run of neighbouring units; before the first
 //! of them, where RAM may hold layers, the first layers of the model; and, where RAM may hold experts, those of the first
 //! layers of each run. The output is always on a GPU.
+//!
+//! **Exactness.** Whatever a placement does from some unit on depends only on the GPUs used before, the last of them, and the
+//! RAM that is left; so of all ways to come there, those stay that no other beats, and every other is answered for. Times are
+//! finite and not negative; nothing else is assumed of them: experts may be quicker in RAM, a hop may cost more than two others.
+//! The work grows with the sets of GPUs that are not alike: at most 2ⁿ.
 
 mod alike;
 #[cfg(test)]
@@ -69,11 +74,11 @@ pub struct Problem<'a> {
     pub every_layer: u64,
     /// Compute buffers.
     pub compute: ByRole,
-    /// What the engine may take on each GPU, bytes; negative where others already hold more than there is.
+    /// What the engine may take on each GPU, of at most sixteen, bytes; negative where others already hold more than there is.
     pub rooms: Vec<i128>,
     /// System RAM that may be used; absent: none.
     pub ram: Option<RamRoom>,
-    /// Times of a decode step, for as many GPUs and units.
+    /// Times of a decode step for as many GPUs and units, finite and not negative.
     pub costs: &'a Costs,
     /// Whether every GPU takes part.
     pub all_gpus: bool,
@@ -124,8 +129,8 @@ impl Problem<'_> {
             return self.search(&alike, free, f64::INFINITY);
         }
         let first = self.some(&alike, -FREE_MAX)?;
-        let widest = self.widen(first, |free| self.some(&alike, free));
-        self.search(&alike, bounded_free(widest.headroom), widest.seconds * (1.0 + TIE))
+        let last = self.widen(first, |free| self.some(&alike, free));
+        self.search(&alike, bounded_free(last.headroom), last.seconds * (1.0 + TIE))
     }
 
     /// How many placements the answers stand for, those that do not fit included.
