@@ -17,8 +17,9 @@ use crate::engine::llama_cpp::prepared::Prepared;
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settle::{gpu_has_flash_attention, settle_as};
 use crate::model::ModelFacts;
+use crate::plan::placement::ByRole;
 use crate::plan::request::{Choice, flags, room};
-use crate::plan::search::{ByRole, Demand, Found, used};
+use crate::plan::search::{Demand, Found, used};
 use crate::plan::{CacheType, DeviceBudget, PlanRequest};
 
 /// How often the search starts over with larger compute buffers before the best split so far is taken.

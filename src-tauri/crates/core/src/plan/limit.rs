@@ -3,8 +3,8 @@
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settle::CONTEXT_STEP;
 use crate::plan::ground::Ground;
+use crate::plan::placement::ByRole;
 use crate::plan::request::Choice;
-use crate::plan::search::ByRole;
 use crate::plan::{CacheLimit, CacheType};
 
 /// Cache types whose limits every plan tells: the default, and the two that people choose to save memory.

@@ -9,6 +9,7 @@ mod error;
 mod explain;
 mod ground;
 mod limit;
+pub mod placement;
 mod request;
 mod search;
 mod types;
