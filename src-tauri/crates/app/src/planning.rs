@@ -225,7 +225,7 @@ pub(crate) fn whole(bytes: f64) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use dualgpuopt_core::gpu::GpuSample;
+    use dualgpuopt_core::gpu::{GpuSample, SpeedFacts};
     use dualgpuopt_core::plan::{CacheType, ContextWish, Goal};
     use dualgpuopt_core::reading::{Reading, Why};
     use dualgpuopt_core::time::Stamp;
@@ -243,6 +243,7 @@ mod tests {
             compute_capability: Some((8, 6)),
             pcie_generation_max: None,
             pcie_width_max: None,
+            speed_facts: SpeedFacts::default(),
         };
         Machine {
             source: SourceKind::Simulated,
