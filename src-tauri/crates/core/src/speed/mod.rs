@@ -8,6 +8,8 @@ mod card;
 mod costs;
 pub mod llama_cpp;
 pub mod setting;
+pub mod start;
+pub mod told;
 pub mod work;
 
 pub use calibration::Calibration;
