@@ -10,6 +10,7 @@ pub mod llama_cpp;
 pub mod setting;
 pub mod start;
 pub mod told;
+pub mod vllm;
 pub mod work;
 
 pub use calibration::Calibration;

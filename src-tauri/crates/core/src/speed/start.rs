@@ -128,11 +128,7 @@ fn used(flags: &Flags, units: &[UnitHome]) -> Vec<usize> {
     all.filter(|device| units.iter().any(|home| home.place == Place::Gpu(*device))).collect()
 }
 
-fn speeds(
-    gpus: &[(Device, Option<CardSpeed>)],
-    placed: &Placed,
-    used: &[usize],
-) -> Result<Vec<CardSpeed>, NoSpeed> {
+fn speeds(gpus: &[(Device, Option<CardSpeed>)], placed: &Placed, used: &[usize]) -> Result<Vec<CardSpeed>, NoSpeed> {
     let of = |device: &usize| {
         let number = placed.numbers[*device];
         gpus[number].1.ok_or(NoSpeed::UnknownCard(number))
