@@ -20,6 +20,7 @@ mod models;
 pub mod naming;
 mod planning;
 mod spawner;
+mod starting;
 mod subject;
 mod telemetry;
 pub mod verifying;
@@ -86,6 +87,7 @@ struct Inner {
     settings_file: Option<SettingsFile>,
     settings: Mutex<Settings>,
     engine: Mutex<EngineView>,
+    flags: engine::FlagTables,
     sampler: Mutex<Option<Sampler>>,
     launcher: Launcher,
     subjects: Subjects,
@@ -135,6 +137,7 @@ impl App {
                 settings_file: file,
                 settings: Mutex::new(settings),
                 engine: Mutex::new(engine),
+                flags: engine::FlagTables::new(),
                 sampler: Mutex::new(None),
                 launcher,
                 shelf: Shelf::new(subjects.files.clone()),
