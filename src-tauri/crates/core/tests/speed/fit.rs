@@ -14,7 +14,7 @@ const HUBER: f64 = 2.0;
 const DELTA: f64 = 1e-4;
 
 /// Values that make the rows and the beliefs most likely, starting from the beliefs' values.
-pub fn fit(rows: &[&Row], beliefs: &[Belief], steps: usize) -> Coefficients {
+pub(crate) fn fit(rows: &[&Row], beliefs: &[Belief], steps: usize) -> Coefficients {
     let mut logs: Vec<f64> = beliefs.iter().map(|belief| belief.value.ln()).collect();
     let prefill_from = Coefficients::NAMES.iter().position(|name| *name == "rate").expect("there is a rate");
     for (phase, range) in [(Phase::Decode, 0..prefill_from), (Phase::Prefill, prefill_from..beliefs.len())] {

@@ -45,11 +45,11 @@ static MODELS: LazyLock<Vec<BTreeMap<String, String>>> = LazyLock::new(|| crate:
 
 /// A shape.
 #[derive(Clone, Copy)]
-pub struct Shape(&'static BTreeMap<String, String>);
+pub(crate) struct Shape(&'static BTreeMap<String, String>);
 
 impl Shape {
     /// The shape that a row's model has.
-    pub fn of(model: &str) -> Option<Self> {
+    pub(crate) fn of(model: &str) -> Option<Self> {
         MODELS.iter().find(|row| row["names"].split('|').any(|name| model.starts_with(name))).map(Self)
     }
 
@@ -62,7 +62,7 @@ impl Shape {
     }
 
     /// Bytes of a file of this quantisation; `None` where that is not known.
-    pub fn file_bytes(self, quant: &str) -> Option<f64> {
+    pub(crate) fn file_bytes(self, quant: &str) -> Option<f64> {
         if quant.contains("MXFP4") {
             let rest = self.number("parameters") - self.routed();
             return Some(self.routed() * MXFP4 + rest * Q8_0);
@@ -79,7 +79,7 @@ impl Shape {
     }
 
     /// What a token costs, where the file has this size and quantisation.
-    pub fn work(self, quant: &str, file_bytes: f64) -> Work {
+    pub(crate) fn work(self, quant: &str, file_bytes: f64) -> Work {
         let (kind, dense_kind) = kinds(quant);
         let (all, routed) = (self.number("parameters"), self.routed());
         let rest = all - routed;
@@ -156,7 +156,7 @@ fn spread(groups: [Vec<UnitWork>; 3]) -> Vec<UnitWork> {
 }
 
 /// The kind of most weights, and of those that are not routed.
-pub fn kinds(quant: &str) -> (WeightKind, WeightKind) {
+pub(crate) fn kinds(quant: &str) -> (WeightKind, WeightKind) {
     let bits = quant.split_once('Q').and_then(|(_, rest)| rest.chars().next()).and_then(|c| c.to_digit(10));
     match bits {
         _ if quant.contains("MXFP4") => (WeightKind::Fp4, WeightKind::Eight),
@@ -168,7 +168,7 @@ pub fn kinds(quant: &str) -> (WeightKind, WeightKind) {
 }
 
 /// Every shape with a recorded header costs what that header says.
-pub fn agree_with_heads() {
+pub(crate) fn agree_with_heads() {
     let heads = crate::folder().join("../ground-truth/heads");
     let mut compared = 0;
     for row in MODELS.iter().filter(|row| !row["head"].is_empty()) {
@@ -218,7 +218,7 @@ fn rehydrated(heads: &std::path::Path, name: &str) -> std::path::PathBuf {
 
 impl Shape {
     /// As the table names it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.text("model")
     }
 }

@@ -10,16 +10,13 @@ use crate::models::Shape;
 use crate::rows::{Card, Split, card_named, linked, run};
 
 /// Pairs that must come out right, of 28.
-pub const RIGHT_MIN: usize = 26;
-
-/// Quantisations by another name.
-const ALSO: [(&str, &str); 2] = [("IQ2_XXS", "IQ2_XXS"), ("", "Q4_K_M")];
+pub(crate) const RIGHT_MIN: usize = 26;
 
 /// A card's memory that layers can take, as share: the rest is contexts and buffers.
 const FILLED: f64 = 0.85;
 
 /// Verdicts with reasons: of the pairs whose winner came out right, and of the others.
-pub fn judged() -> (Vec<String>, Vec<String>) {
+pub(crate) fn judged() -> (Vec<String>, Vec<String>) {
     let verdicts = crate::table("splits.csv").into_iter().map(|pair| {
         let [(a, measured_a), (b, measured_b)] = ["a", "b"].map(|side| {
             let measured: f64 = pair[&format!("tg_{side}")].parse().expect("a rate");
@@ -41,12 +38,10 @@ fn predicted(pair: &BTreeMap<String, String>, mode: &str) -> Rates {
     let text = &pair["gpus"];
     let mut cards = cards(text);
     linked(&mut cards, if mode.contains("P2P") { mode } else { text });
-    let mut quant = pair["quant"].as_str();
-    if let Some((_, other)) = ALSO.iter().find(|(name, _)| *name == quant) {
-        quant = other;
-    }
+    let quant = if pair["quant"].is_empty() { "Q4_K_M" } else { &pair["quant"] };
     // One pair names no model but that it fits on the larger card.
-    let shape = Shape::of(&pair["model"]).or_else(|| Shape::of("Qwen3.5-27B")).expect("there is such a model");
+    let model = if pair["model"].starts_with('(') { "Qwen3.5-27B" } else { &pair["model"] };
+    let shape = Shape::of(model).expect("the model is in the table");
     let bytes = shape.file_bytes(quant).or_else(|| shape.file_bytes("Q4_K_M")).expect("there is such a quantisation");
     let work = shape.work(quant, bytes);
     let cache = if pair["source"].contains("bench-of-us") { CacheType::Q8_0 } else { CacheType::F16 };

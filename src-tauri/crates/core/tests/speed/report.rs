@@ -9,15 +9,15 @@ use dualgpuopt_core::speed::llama_cpp::{Belief, Coefficients, beliefs};
 use crate::fit::fit;
 use crate::rows::{Phase, Row as Measured, usable};
 
-pub const DENSE: &str = "dense, 4 bits and more, GeForce";
-pub const ROUTED: &str = "routed experts, GeForce";
-pub const LOW: &str = "fewer than 4 bits, GeForce";
-pub const PROFESSIONAL: &str = "professional and datacentre";
-pub const SEVERAL: &str = "several GPUs by layers";
-pub const TENSOR: &str = "several GPUs by tensors";
+pub(crate) const DENSE: &str = "dense, 4 bits and more, GeForce";
+pub(crate) const ROUTED: &str = "routed experts, GeForce";
+pub(crate) const LOW: &str = "fewer than 4 bits, GeForce";
+pub(crate) const PROFESSIONAL: &str = "professional and datacentre";
+pub(crate) const SEVERAL: &str = "several GPUs by layers";
+pub(crate) const TENSOR: &str = "several GPUs by tensors";
 
 /// Mean errors that are reached with each kind of card left out: decode, prefill.
-pub const BOUNDS: [(&str, f64, f64); 6] = [
+pub(crate) const BOUNDS: [(&str, f64, f64); 6] = [
     (DENSE, 0.08, 0.15),
     (ROUTED, 0.15, 0.30),
     (LOW, 0.15, 0.15),
@@ -31,24 +31,24 @@ const STEPS: usize = 3;
 
 /// Errors of one phase.
 #[derive(Clone, Debug, Default)]
-pub struct Errors {
-    pub rows: usize,
+pub(crate) struct Errors {
+    pub(crate) rows: usize,
     /// Mean and largest relative error, the kind of card left out.
-    pub mean: f64,
-    pub most: f64,
+    pub(crate) mean: f64,
+    pub(crate) most: f64,
     /// Mean after one measured row of the same machine.
-    pub measured: f64,
+    pub(crate) measured: f64,
     inside: usize,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Row {
-    pub decode: Errors,
-    pub prefill: Errors,
+pub(crate) struct Row {
+    pub(crate) decode: Errors,
+    pub(crate) prefill: Errors,
 }
 
-pub struct Report {
-    pub rows: BTreeMap<&'static str, Row>,
+pub(crate) struct Report {
+    pub(crate) rows: BTreeMap<&'static str, Row>,
 }
 
 /// A row with what was said without its card.
@@ -59,7 +59,7 @@ struct Said<'a> {
 }
 
 impl Report {
-    pub fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let all = usable();
         let start: Vec<Belief> = beliefs().collect();
         let names: BTreeSet<&str> = all.iter().map(|row| row.cards[0].name.as_str()).collect();
@@ -99,7 +99,7 @@ impl Report {
     }
 
     /// Shares of decode and prefill rows within their intervals.
-    pub fn coverage(&self) -> (f64, f64) {
+    pub(crate) fn coverage(&self) -> (f64, f64) {
         let share = |of: &dyn Fn(&Row) -> &Errors| {
             let (inside, all) = self.rows.values().map(of).fold((0, 0), |sum, it| (sum.0 + it.inside, sum.1 + it.rows));
             inside as f64 / all as f64
@@ -107,7 +107,7 @@ impl Report {
         (share(&|row| &row.decode), share(&|row| &row.prefill))
     }
 
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let mut text = String::from(
             "| rows | decode: rows | mean error | largest | after one measured | prefill: rows | mean error | largest | after one measured |\n|---|---|---|---|---|---|---|---|---|\n",
         );

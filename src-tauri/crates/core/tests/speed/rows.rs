@@ -31,43 +31,43 @@ const LEFT_OUT: [(&str, &str); 7] = [
 const POWER_KEPT: f64 = 0.8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     Decode,
     Prefill,
 }
 
 /// How the model is shared out.
 #[derive(Clone, Debug)]
-pub enum Split {
+pub(crate) enum Split {
     Layers(Vec<f64>),
     Tensor(Vec<f64>),
 }
 
 /// A card as the table has it.
 #[derive(Clone, Debug)]
-pub struct Card {
-    pub name: String,
-    pub speed: CardSpeed,
-    pub memory: f64,
-    pub watts: Option<f64>,
+pub(crate) struct Card {
+    pub(crate) name: String,
+    pub(crate) speed: CardSpeed,
+    pub(crate) memory: f64,
+    pub(crate) watts: Option<f64>,
 }
 
 /// One measured rate.
 #[derive(Clone, Debug)]
-pub struct Row {
-    pub id: String,
-    pub phase: Phase,
-    pub cards: Vec<Card>,
-    pub work: Work,
-    pub setting: Setting,
-    pub split: Split,
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) phase: Phase,
+    pub(crate) cards: Vec<Card>,
+    pub(crate) work: Work,
+    pub(crate) setting: Setting,
+    pub(crate) split: Split,
     /// Tokens per second.
-    pub measured: f64,
-    pub class: &'static str,
+    pub(crate) measured: f64,
+    pub(crate) class: &'static str,
     /// Weight in the fit: rows of the same card, model and kind share out a little more than one row's.
-    pub weight: f64,
+    pub(crate) weight: f64,
     /// Rows of one machine share this.
-    pub machine: String,
+    pub(crate) machine: String,
     model: &'static str,
 }
 
@@ -115,7 +115,7 @@ fn slot(text: &str) -> Vec<(u8, u8)> {
 }
 
 /// A card by the name a row gives it.
-pub fn card_named(name: &str) -> Option<Card> {
+pub(crate) fn card_named(name: &str) -> Option<Card> {
     let short = name.trim();
     let short = ["12GB", "16GB", "24GB", "32GB", "48GB", "10GB", "15GB"]
         .iter()
@@ -137,22 +137,22 @@ pub fn card_named(name: &str) -> Option<Card> {
 
 impl Row {
     /// What the model says for it, tokens per second.
-    pub fn predicted(&self, k: &Coefficients) -> f64 {
+    pub(crate) fn predicted(&self, k: &Coefficients) -> f64 {
         let rates = self.rates(k);
         self.of(&rates).value
     }
 
-    pub fn of(&self, rates: &Rates) -> dualgpuopt_core::speed::Predicted {
+    pub(crate) fn of(&self, rates: &Rates) -> dualgpuopt_core::speed::Predicted {
         if self.phase == Phase::Decode { rates.decode } else { rates.prefill }
     }
 
-    pub fn rates(&self, k: &Coefficients) -> Rates {
+    pub(crate) fn rates(&self, k: &Coefficients) -> Rates {
         run(k, &self.work, &self.cards, &self.split, &self.setting)
     }
 }
 
 /// The rates of a placement.
-pub fn run(k: &Coefficients, work: &Work, cards: &[Card], split: &Split, setting: &Setting) -> Rates {
+pub(crate) fn run(k: &Coefficients, work: &Work, cards: &[Card], split: &Split, setting: &Setting) -> Rates {
     let devices: Vec<CardSpeed> = cards.iter().map(|card| card.speed).collect();
     match split {
         Split::Layers(shares) => rates_with(k, work, &devices, Sharing::Layers(&stages(work, shares)), setting),
@@ -164,7 +164,7 @@ pub fn run(k: &Coefficients, work: &Work, cards: &[Card], split: &Split, setting
 }
 
 /// Units in proportion to shares, as the engine cuts them.
-pub fn stages(work: &Work, shares: &[f64]) -> Vec<Stage> {
+pub(crate) fn stages(work: &Work, shares: &[f64]) -> Vec<Stage> {
     let sum: f64 = shares.iter().sum();
     let units = work.units() as f64;
     let place = |unit: usize| {
@@ -180,7 +180,7 @@ pub fn stages(work: &Work, shares: &[f64]) -> Vec<Stage> {
 }
 
 /// Every row of the model's engine that ran as cards are sold and without drafts, each rate a row.
-pub fn usable() -> Vec<Row> {
+pub(crate) fn usable() -> Vec<Row> {
     let mut rows = of_2024();
     rows.extend(of_2025());
     let mut counts: BTreeMap<String, f64> = BTreeMap::new();
@@ -271,7 +271,7 @@ fn cards_of(line: &BTreeMap<String, String>) -> Option<Vec<Card>> {
 }
 
 /// Gives cards the slots that a text names.
-pub fn linked(cards: &mut [Card], text: &str) {
+pub(crate) fn linked(cards: &mut [Card], text: &str) {
     let slots = slot(text);
     for (at, card) in cards.iter_mut().enumerate() {
         if let Some(&(generation, lanes)) = slots.get(at).or(slots.last()) {
