@@ -25,6 +25,10 @@ export const commands = {
 	catalogue: () => typedError<CatalogueRow[], AppError>(__TAURI_INVOKE("catalogue")),
 	/**  Plans a model on this machine as it is now. */
 	plan: (ask: PlanAsk) => typedError<PlanView, AppError>(__TAURI_INVOKE("plan", { ask })),
+	/**  The plans worth considering beside the best one. */
+	alternatives: (ask: PlanAsk) => typedError<Alternatives, AppError>(__TAURI_INVOKE("alternatives", { ask })),
+	/**  A plan as commands: for each engine, in every form. */
+	commands: (ask: PlanAsk) => typedError<CommandView[], AppError>(__TAURI_INVOKE("commands", { ask })),
 	/**  Sets the engine's program, or looks for it again when `path` is absent. */
 	setEngine: (path: string | null) => typedError<EngineView, AppError>(__TAURI_INVOKE("set_engine", { path })),
 	/**  Plans once more against the machine as it is now, and starts the engine. */
@@ -43,6 +47,55 @@ export const events = {
 };
 
 /* Types */
+/**  One of the plans that no other beats in everything. */
+export type Alternative = {
+	/**  In words: `By layers 40 | 41, KV q8_0`. */
+	title: string,
+	/**  The request that gives exactly this plan: every choice pinned. */
+	request: PlanRequest,
+	/**  Largest context that fits so, tokens. */
+	context_limit: number,
+	/**  Whether that reaches the context asked for. */
+	reaches_context: boolean,
+	/**  Its speed; absent where a card's speed is unknown. */
+	speed: PlanSpeed | null,
+	/**  System RAM for the model, beyond what every plan keeps there. */
+	ram: Bytes,
+	/**  Free memory of the tightest GPU used. */
+	spare: Bytes,
+};
+
+/**  The plans worth considering. */
+export type Alternatives = {
+	/**  At most ten, the best for the goal first. */
+	plans: Alternative[],
+	/**  How many more there are that another beats in every way, or beyond ten. */
+	hidden: number,
+};
+
+/**  A form of a command. */
+export type CommandForm = {
+	/**  Which. */
+	form: ExportForm,
+	/**  The text. */
+	text: string,
+};
+
+/**  A plan as commands of one engine. */
+export type CommandView = {
+	/**  Which engine. */
+	engine: string,
+	/**  Its version. */
+	version: string | null,
+	/**  In every form. */
+	forms: CommandForm[],
+	/**  What the version lacks. */
+	problems: string[],
+};
+
+/**  Form of a command. */
+export type ExportForm = "bash" | "power_shell" | "systemd" | "compose" | "env";
+
 /**  An error as the user meets it. */
 export type AppError = {
 	/**  What kind. */

@@ -1,7 +1,7 @@
 import { cleanup, fireEvent, render, screen } from "@testing-library/svelte";
 import { afterEach, describe, expect, it, vi } from "vitest";
 
-import type { Fix, PlanView, Verdict } from "../../ipc/backend";
+import type { Fix, PlanSpeed, PlanView, Verdict } from "../../ipc/backend";
 import PlanBar from "./PlanBar.svelte";
 
 const GIB = 1024 ** 3;
@@ -9,8 +9,18 @@ const fits: Verdict = { kind: "fits", spare: 2 * GIB, tightest: 0 };
 const fix: Fix = { kind: "context", tokens: 8192 };
 const short: Verdict = { kind: "does_not_fit", short: GIB, gpu: 1, reason: "GPU 1 is full.", fixes: [fix] };
 const devices = [0, 1].map((index) => ({ index, total: 24 * GIB, memory: { short: index * GIB } }));
+const plan = {
+  devices,
+  context: 8192,
+  context_limit: 9000,
+  speed: null as PlanSpeed | null,
+  request: { parallel: 1 },
+  layers_in_ram: 0,
+  experts_in_ram: [] as number[],
+  host: { weights: 0, experts: 0, kv_cache: 0, compute: 0, output: 0 },
+};
 const view = (verdict: Verdict) =>
-  ({ planned_in_us: 900, plan: { verdict, devices, context: 8192, context_limit: 9000 } }) as unknown as PlanView;
+  ({ planned_in_us: 900, plan: { ...plan, verdict } }) as unknown as PlanView;
 
 function show(verdict: Verdict, state: { planning?: boolean; old?: boolean } = {}) {
   const [onapply, onfix] = [vi.fn(), vi.fn()];

@@ -5,6 +5,7 @@ import type { DevicePlan, Line, PlanView } from "../../ipc/backend";
 import Figures from "./Figures.svelte";
 import Fixes from "./Fixes.svelte";
 import { fixPrice, lacking } from "./fixes";
+import { PARTS } from "./parts";
 import Why from "./Why.svelte";
 import { reasonOf, textOf } from "./why";
 
@@ -23,6 +24,7 @@ const device = (index: number, short = 0): DevicePlan => ({
     kv_cache: 2 * GIB,
     compute: GIB,
     output: 0,
+    experts: 0,
     driver_context: 0.5 * GIB,
     others: 0,
     reserve: 0.5 * GIB,
@@ -56,6 +58,9 @@ const view = (short = 0): PlanView =>
     plan: {
       devices: [device(0, short), device(1)],
       context: 16_384,
+      layers_in_ram: 0,
+      host: { weights: 0, experts: 0, kv_cache: 0, compute: 0, output: 512 },
+      request: { cache_k: "f16", micro_batch: 512, parallel: 1 },
       verdict: {
         kind: "does_not_fit",
         short,
@@ -126,7 +131,7 @@ describe("why a figure is what it is", () => {
 describe("figures", () => {
   it("are one stop of the Tab key, walked by arrows", async () => {
     const onask = vi.fn();
-    render(Figures, { device: device(0, 2 * GIB), open: null, onask });
+    render(Figures, { device: device(0, 2 * GIB), parts: PARTS.filter(({ key }) => key !== "experts"), open: null, onask });
     const buttons = screen.getAllByRole("button");
     expect(buttons.map((button) => button.tabIndex)).toEqual([0, -1, -1, -1, -1, -1, -1]);
     buttons[0]?.focus();
@@ -141,7 +146,7 @@ describe("figures", () => {
 describe("ways to make it fit", () => {
   it("stand in the planner's order, each with its price and one click away", async () => {
     const onfix = vi.fn();
-    render(Fixes, { view: view(GIB), cache: "f16", onfix });
+    render(Fixes, { view: view(GIB), onfix });
     const items = screen.getAllByRole("listitem").map((item) => item.textContent);
     expect(items[0]).toContain("K and V in 8.5 bits instead of 16, the context stays");
     expect(items[1]).toContain("8,192 tokens of context fewer, the KV cache stays f16");
@@ -152,7 +157,7 @@ describe("ways to make it fit", () => {
     const both = view(GIB);
     both.plan.devices = [device(0, GIB), device(1, 2 * GIB), device(2)];
     expect(lacking(both).replaceAll("\u00a0", " ")).toBe("GPU 1 lacks 2.00 GiB of 24.00 and GPU 0 lacks 1.00 GiB of 24.00.");
-    const price = fixPrice({ kind: "cache", cache: "q4_0", tokens: 4096 }, 8192, "q8_0");
+    const price = fixPrice({ kind: "cache", cache: "q4_0", tokens: 4096 }, 8192, { cache_k: "q8_0", micro_batch: 512, parallel: 1 });
     expect(price).toBe("K and V in 4.5 bits instead of 8.5, 4,096 tokens of context fewer");
   });
 });

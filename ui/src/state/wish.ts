@@ -1,0 +1,118 @@
+// What the user wants planned, as a question to the planner. Pure.
+import type {
+  Alternative,
+  CacheType,
+  ContextWish,
+  Fix,
+  Goal,
+  GpuChoice,
+  GpuFacts,
+  GpuId,
+  ModelRef,
+  PlanAsk,
+  PlanMode,
+} from "../ipc/backend";
+import { GIB } from "../format/units";
+
+/** What a new model is first asked for; less where it was trained for less. */
+export const CONTEXT_FIRST = 16_384;
+/** System RAM that is first allowed when it is allowed at all. */
+const RAM_FIRST = 16 * GIB;
+
+export interface GpuWish {
+  used: boolean;
+  /** Bytes; null until the user sets it: then the default applies. */
+  reserve: number | null;
+}
+
+export interface Wish {
+  goal: Goal;
+  context: ContextWish;
+  cache: CacheType;
+  parallel: number;
+  microBatch: number;
+  /** Tokens in the cache for which speed is told. */
+  depth: number;
+  /** Null: the planner chooses. */
+  mode: PlanMode | null;
+  /** System RAM for layers or experts, and whether it may be used. */
+  ram: { used: boolean; bytes: number };
+  allGpus: boolean;
+  gpus: Readonly<Record<GpuId, GpuWish>>;
+  /** Units per GPU set by hand. */
+  split: readonly number[] | null;
+}
+
+export const FIRST_WISH: Wish = {
+  goal: "fastest",
+  context: { kind: "tokens", tokens: CONTEXT_FIRST },
+  cache: "f16",
+  parallel: 1,
+  microBatch: 512,
+  depth: 0,
+  mode: null,
+  ram: { used: false, bytes: RAM_FIRST },
+  allGpus: false,
+  gpus: {},
+  split: null,
+};
+
+export const usedOf = (wish: Wish, gpu: GpuId): boolean => wish.gpus[gpu]?.used ?? true;
+
+/** The wish with one GPU changed. What a split by hand means depends on which GPUs are used, so a change of that ends it. */
+export function withGpu(wish: Wish, gpu: GpuId, change: Partial<GpuWish>): Wish {
+  const gpus = { ...wish.gpus, [gpu]: { used: usedOf(wish, gpu), reserve: wish.gpus[gpu]?.reserve ?? null, ...change } };
+  return { ...wish, gpus, split: change.used === undefined ? wish.split : null };
+}
+
+/** The wish as a question about a model. */
+export function askOf(wish: Wish, model: ModelRef, reserveOf: (gpu: GpuId) => number): PlanAsk {
+  return {
+    model,
+    goal: wish.goal,
+    context: wish.context,
+    cache_k: wish.cache,
+    cache_v: wish.cache,
+    parallel: wish.parallel,
+    micro_batch: wish.microBatch,
+    depth: wish.depth,
+    mode: wish.mode,
+    ram: wish.ram.used ? { bytes: wish.ram.bytes, bandwidth_mb_s: null } : null,
+    all_gpus: wish.allGpus,
+    experts_in_ram: null,
+    gpus: Object.entries(wish.gpus).map(([gpu, { used, reserve }]) => ({ gpu, used, reserve: reserve ?? reserveOf(gpu) })),
+    split: wish.split === null ? null : [...wish.split],
+    port: null,
+  };
+}
+
+/** The question that gives exactly an alternative: every choice pinned, and no GPU but its own. */
+export function pinned(ask: PlanAsk, { request }: Alternative, gpus: readonly GpuFacts[]): PlanAsk {
+  const mine = request.devices.map(({ gpu, reserve }): GpuChoice => ({ gpu, used: true, reserve }));
+  const own = new Set(mine.map(({ gpu }) => gpu));
+  const others = gpus.filter(({ id }) => !own.has(id)).map(({ id }): GpuChoice => ({ gpu: id, used: false, reserve: 0 }));
+  const { context, cache_k, cache_v, parallel, micro_batch, split, goal, mode, ram, all_gpus, experts_in_ram, depth } = request;
+  const choices = { context, cache_k, cache_v, parallel, micro_batch, split, goal, mode, ram, all_gpus, experts_in_ram, depth };
+  return { ...ask, ...choices, gpus: [...mine, ...others] };
+}
+
+/** The wish with a fix applied; what only the user can do (end another program) changes nothing. */
+export function fixed(wish: Wish, fix: Fix, gpus: readonly GpuFacts[]): Wish {
+  switch (fix.kind) {
+    case "context":
+      return { ...wish, context: { kind: "tokens", tokens: fix.tokens } };
+    case "cache":
+      return { ...wish, cache: fix.cache, context: { kind: "tokens", tokens: fix.tokens } };
+    case "ram":
+      // A split by hand counts layers on GPUs, of which there are now fewer.
+      return { ...wish, ram: { used: true, bytes: Math.max(wish.ram.bytes, fix.bytes) }, split: null };
+    case "gpus":
+      return gpus.filter(({ index }) => fix.indices.includes(index)).reduce((to, { id }) => withGpu(to, id, { used: true }), wish);
+    case "micro_batch":
+      return { ...wish, microBatch: fix.tokens };
+    case "parallel":
+      return { ...wish, parallel: fix.requests };
+    case "others":
+      return wish;
+  }
+}
