@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 
-import type { ModelRef, ModelView, PlanAsk, PlanView } from "../ipc/backend";
+import type { Alternative, ModelRef, ModelView, PlanAsk, PlanView } from "../ipc/backend";
 import { BackendError } from "../ipc/backend";
 import { fakeBackend } from "./fake";
 import { Planner } from "./planner.svelte";
@@ -141,6 +141,36 @@ describe("the planner", () => {
     expect([planner.wish.context, planner.wish.split]).toEqual([{ kind: "tokens", tokens: 4096 }, null]);
     await vi.waitFor(() => expect(planner.current).toBe(true));
     expect(planner.answered?.model).toEqual(custom(12, 8192).source);
+  });
+
+  it("shows an alternative with its choices pinned, until the wish changes", async () => {
+    const { backend, plan, next } = slow();
+    const planner = new Planner(backend, NOWHERE);
+    await planner.openFile("/m.gguf");
+    next();
+    await vi.waitFor(() => expect(planner.current).toBe(true));
+    const other = { request: { ...plan.mock.calls[0]?.[0], split: [8, 1], micro_batch: 1024, devices: [] } } as unknown as Alternative;
+    planner.choose(other);
+    planner.choose(other);
+    expect(plan).toHaveBeenCalledTimes(2);
+    expect(plan.mock.calls[1]?.[0]).toMatchObject({ split: [8, 1], micro_batch: 1024 });
+    next();
+    await vi.waitFor(() => expect(planner.current).toBe(true));
+    expect(planner.answered?.split).toEqual([8, 1]);
+    planner.set({ parallel: 2 });
+    expect(planner.chosen).toBeNull();
+    expect(plan.mock.calls[2]?.[0]).toMatchObject({ split: null, micro_batch: 512, parallel: 2 });
+  });
+
+  it("asks for alternatives to the best plan only", async () => {
+    const alternatives = vi.fn(() => Promise.resolve({ plans: [], hidden: 0 }));
+    const backend = fakeBackend({ openModel, plan: (ask) => Promise.resolve(answer(ask)), alternatives, commands: () => Promise.resolve([]) });
+    const planner = new Planner(backend, NOWHERE);
+    await planner.openFile("/m.gguf");
+    await vi.waitFor(() => expect(planner.alternatives.value).not.toBeNull());
+    planner.choose({ request: { ...planner.answered, devices: [] } } as unknown as Alternative);
+    await vi.waitFor(() => expect(planner.commands.answered).toBe(planner.answered));
+    expect(alternatives).toHaveBeenCalledTimes(1);
   });
 
   it("tells models apart by what they are, not by where they came up", () => {

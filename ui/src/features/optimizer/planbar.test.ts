@@ -20,7 +20,7 @@ const plan = {
   host: { weights: 0, experts: 0, kv_cache: 0, compute: 0, output: 0 },
 };
 const view = (verdict: Verdict) =>
-  ({ planned_in_us: 900, plan: { ...plan, verdict } }) as unknown as PlanView;
+  ({ planned_in_us: 900, plan: { ...plan, host: { ...plan.host }, verdict } }) as unknown as PlanView;
 
 function show(verdict: Verdict, state: { planning?: boolean; old?: boolean } = {}) {
   const [onapply, onfix] = [vi.fn(), vi.fn()];
@@ -65,5 +65,36 @@ describe("the plan's bar", () => {
     expect(document.activeElement).toBe(button);
     await rerender({ planning: false, view: view(fits) });
     expect(document.activeElement).toBe(screen.getByTestId("plan-apply"));
+  });
+
+  it("shows rates with what may be wrong about them, and why where there are none", async () => {
+    const rate = (value: number, margin: number) => ({ value, low: value - margin, high: value + margin });
+    const { rerender } = show(fits);
+    const generation = screen.getByTestId("plan-generation");
+    expect(generation.textContent).toContain("—");
+    expect(generation.title).toContain("not known");
+    const speed = { decode: rate(17.4, 1.2), throughput: rate(30, 2), prefill: rate(412, 60), parts: [], basis: "From physics." };
+    const one = view(fits);
+    one.plan.speed = speed;
+    await rerender({ view: one });
+    expect(generation.textContent.replaceAll("\u00a0", " ")).toContain("17.4 ± 1.2");
+    expect(generation.title).toContain("From physics.");
+    expect(screen.getByTestId("plan-prompt").textContent).toContain("412");
+    const many = view(fits);
+    many.plan.speed = speed;
+    many.plan.request = { ...many.plan.request, parallel: 2 };
+    await rerender({ view: many });
+    expect(screen.getByTestId("plan-generation").textContent).toContain("30.0");
+  });
+
+  it("says how much lies in RAM, and offers first what a button can do", () => {
+    const ram = view(fits);
+    ram.plan.experts_in_ram = [0];
+    ram.plan.host.weights = 19.5 * GIB;
+    const { unmount } = render(PlanBar, { view: ram, planning: false, old: false, onapply: vi.fn(), onfix: vi.fn() });
+    expect(screen.getByTestId("plan-verdict").textContent.replaceAll("\u00a0", " ")).toContain("Fits with 19.50 GiB in RAM");
+    unmount();
+    show({ ...short, fixes: [{ kind: "others", gpu: 0, bytes: GIB }, fix] });
+    expect(screen.getByTestId("plan-fix").textContent).toBe("Use 8,192 tokens");
   });
 });

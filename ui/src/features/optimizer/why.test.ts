@@ -1,11 +1,11 @@
 import { cleanup, fireEvent, render, screen, within } from "@testing-library/svelte";
 import { afterEach, describe, expect, it, vi } from "vitest";
 
-import type { DevicePlan, Line, PlanView } from "../../ipc/backend";
+import type { DevicePlan, Fix, Line, PlanView } from "../../ipc/backend";
 import Figures from "./Figures.svelte";
 import Fixes from "./Fixes.svelte";
-import { fixPrice, lacking } from "./fixes";
-import { PARTS } from "./parts";
+import { fixPrice, fixTitle, fixWords, lacking } from "./fixes";
+import { bytesOf, PARTS, partsOf } from "./parts";
 import Why from "./Why.svelte";
 import { reasonOf, textOf } from "./why";
 
@@ -102,6 +102,16 @@ describe("why a figure is what it is", () => {
       expect(reason?.terms.map((term) => term.what)).not.toContain("Others");
     }
   });
+  it("tells experts apart from the other weights", () => {
+    const moe = view();
+    moe.plan.devices[0] = { ...device(0), memory: { ...device(0).memory, experts: 15 * GIB } };
+    expect(reasonOf(moe, { place: "gpu", device: 0, part: "experts" })).toMatchObject({ title: "Experts on GPU 0", bytes: 15 * GIB });
+    expect(reasonOf(moe, { place: "gpu", device: 0, part: "weights" })).toBeNull();
+    expect(bytesOf(moe.plan.devices[0].memory, "weights")).toBe(4 * GIB);
+    expect(reasonOf(moe, { place: "gpu", device: 0, part: "free" })?.terms.reduce((sum, term) => sum + term.bytes, 0)).toBe(23 * GIB);
+    expect(partsOf(moe.plan).map(({ key }) => key)).toContain("experts");
+    expect(partsOf(view().plan).map(({ key }) => key)).not.toContain("experts");
+  });
   it("is text that can be sent to somebody", () => {
     const reason = reasonOf(view(), { place: "gpu", device: 0, part: "kv_cache" });
     expect(reason && textOf(reason)).toContain(`  ${GIB}  K: 40 layers\n`);
@@ -159,5 +169,23 @@ describe("ways to make it fit", () => {
     expect(lacking(both).replaceAll("\u00a0", " ")).toBe("GPU 1 lacks 2.00 GiB of 24.00 and GPU 0 lacks 1.00 GiB of 24.00.");
     const price = fixPrice({ kind: "cache", cache: "q4_0", tokens: 4096 }, 8192, { cache_k: "q8_0", micro_batch: 512, parallel: 1 });
     expect(price).toBe("K and V in 4.5 bits instead of 8.5, 4,096 tokens of context fewer");
+  });
+  it("have words and a price of every kind", () => {
+    const request = { cache_k: "f16", micro_batch: 512, parallel: 4 } as const;
+    const told = (fix: Fix) => [fixTitle(fix), fixPrice(fix, 8192, request), fixWords(fix)].map((text) => text.replaceAll("\u00a0", " "));
+    expect(told({ kind: "ram", expert_layers: 12, layers: 0, bytes: 2 * GIB })).toEqual([
+      "Experts of 12 layers in system RAM",
+      "2.00 GiB are read from system RAM, which is slower; the context stays",
+      "Use 2.00 GiB of RAM",
+    ]);
+    expect(told({ kind: "ram", expert_layers: 0, layers: 1, bytes: GIB })[0]).toBe("1 layer in system RAM");
+    expect(told({ kind: "gpus", indices: [1, 2] })).toEqual(["GPU 1 and GPU 2 as well", "Nothing else changes", "Use GPU 1 and GPU 2"]);
+    expect(told({ kind: "others", gpu: 0, bytes: GIB })).toEqual([
+      "Free 1.00 GiB on GPU 0",
+      "End what holds it, then look again; nothing else changes",
+      "Look again",
+    ]);
+    expect(told({ kind: "micro_batch", tokens: 128 })[2]).toBe("Use batches of 128");
+    expect(told({ kind: "parallel", requests: 1 })).toEqual(["1 request at once", "3 fewer, the context stays", "Use 1 request"]);
   });
 });
