@@ -1,14 +1,15 @@
-//! A split, laid out exactly: every device's memory by part.
+//! An arrangement, laid out exactly: every device's memory by part.
 
 use crate::engine::llama_cpp::flags::Place;
 use crate::engine::llama_cpp::layout::{GpuBytes, HostBytes, Layout};
+use crate::plan::arrangement::Arrangement;
 use crate::plan::error::PlanError;
 use crate::plan::ground::Ground;
-use crate::plan::request::{Choice, flags};
-use crate::plan::{DeviceBudget, DevicePlan, HostPlan, MemoryParts};
+use crate::plan::request::Choice;
+use crate::plan::{DeviceBudget, DevicePlan, HostPlan, MemoryParts, PlanMode};
 use crate::units::Bytes;
 
-/// A split as the engine lays it out.
+/// An arrangement as the engine lays it out.
 pub(super) struct Assembled {
     pub(super) devices: Vec<DevicePlan>,
     pub(super) host: HostPlan,
@@ -16,48 +17,53 @@ pub(super) struct Assembled {
     pub(super) context: u64,
 }
 
-/// Lays a split out on the GPUs that it uses; the others are not shown to the engine at all.
-pub(super) fn assemble(ground: &Ground<'_>, choice: Choice, split: &[u32]) -> Result<Assembled, PlanError> {
+/// Lays an arrangement out on the GPUs that it uses; the others are not shown to the engine at all.
+pub(super) fn assemble(
+    ground: &Ground<'_>,
+    choice: Choice,
+    arrangement: &Arrangement,
+) -> Result<Assembled, PlanError> {
     let request = ground.request;
-    let used: Vec<(&DeviceBudget, u32)> =
-        request.devices.iter().zip(split).filter(|&(_, &units)| units > 0).map(|(d, &units)| (d, units)).collect();
-    let (devices, shares): (Vec<&DeviceBudget>, Vec<u32>) = used.into_iter().unzip();
-    let layout = ground.prepared.layout(&flags(request, choice, &devices, &shares))?;
-    if !keeps(&layout, &shares) {
-        return Err(PlanError::SplitNotKept { split: shares });
+    let layout = ground.prepared.layout(&arrangement.flags(request, choice))?;
+    if arrangement.mode == PlanMode::Layer && !keeps(&layout, arrangement) {
+        return Err(PlanError::SplitNotKept { split: arrangement.shares.clone() });
     }
-
     let layers = u32::try_from(ground.prepared.model().layers.len()).expect("models have at most 512 layers");
-    let mut bytes = layout.devices.iter();
-    let mut begin = 0;
-    let devices = request.devices.iter().zip(split).map(|(device, &units)| {
-        let memory = if units > 0 {
-            used_memory(device, *bytes.next().expect("one entry per used GPU"))
-        } else {
-            unused_memory(device)
+    let mut begins = Vec::new();
+    let mut begin = arrangement.layers_in_ram;
+    for &units in &arrangement.shares {
+        begins.push(begin);
+        begin += units;
+    }
+    let devices = request.devices.iter().enumerate().map(|(position, device)| {
+        let turn = arrangement.order.iter().position(|&at| at == position);
+        let memory = turn.map_or_else(|| unused_memory(device), |at| used_memory(device, layout.devices[at]));
+        let (begin, end) = match (turn, arrangement.mode) {
+            (None, _) => (0, 0),
+            (Some(_), PlanMode::Tensor) => (0, layers + 1),
+            (Some(at), PlanMode::Layer) => (begins[at], begins[at] + arrangement.shares[at]),
         };
-        let end = begin + units;
-        let plan = DevicePlan {
+        DevicePlan {
             gpu: device.gpu.clone(),
             index: device.index,
             name: device.name.clone(),
             total: device.total,
             layer_begin: begin.min(layers),
             layer_end: end.min(layers),
-            has_output: units > 0 && end > layers,
+            has_output: end > layers,
             driver_context: device.driver_context(),
             memory,
-        };
-        begin = end;
-        plan
+        }
     });
     Ok(Assembled { devices: devices.collect(), host: host_plan(layout.host), context: layout.settled.context })
 }
 
 /// Whether the engine's own rounding of the shares gives exactly these units to each GPU.
-fn keeps(layout: &Layout, shares: &[u32]) -> bool {
-    let mut planned = shares.iter().enumerate().flat_map(|(gpu, &units)| (0..units).map(move |_| Place::Gpu(gpu)));
-    layout.settled.units.iter().copied().eq(planned.by_ref())
+fn keeps(layout: &Layout, arrangement: &Arrangement) -> bool {
+    let in_ram = (0..arrangement.layers_in_ram).map(|_| Place::Host);
+    let gpus = arrangement.shares.iter().enumerate();
+    let planned = in_ram.chain(gpus.flat_map(|(gpu, &units)| (0..units).map(move |_| Place::Gpu(gpu))));
+    layout.settled.units.iter().copied().eq(planned)
 }
 
 fn used_memory(device: &DeviceBudget, bytes: GpuBytes) -> MemoryParts {
@@ -66,6 +72,7 @@ fn used_memory(device: &DeviceBudget, bytes: GpuBytes) -> MemoryParts {
         kv_cache: Bytes(bytes.kv_cache),
         compute: Bytes(bytes.compute),
         output: Bytes(bytes.output),
+        experts: Bytes(bytes.experts),
         driver_context: device.driver_context().high,
         others: device.others,
         reserve: device.reserve,
@@ -90,6 +97,6 @@ fn host_plan(host: HostBytes) -> HostPlan {
         compute: Bytes(host.compute),
         output: Bytes(host.output),
         kv_cache: Bytes(host.kv_cache),
-        experts: Bytes::ZERO,
+        experts: Bytes(host.experts),
     }
 }

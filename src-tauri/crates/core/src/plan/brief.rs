@@ -1,12 +1,16 @@
 //! Whether a model fits and how far, without the plan: for lists of many models.
 
+use crate::engine::llama_cpp::prepared::Prepared;
 use crate::model::ModelFacts;
+use crate::plan::arrangement::Arrangement;
 use crate::plan::assemble::assemble;
+use crate::plan::decide::decide;
 use crate::plan::error::PlanError;
 use crate::plan::ground::Ground;
-use crate::plan::limit::largest;
+use crate::plan::limit::reach;
 use crate::plan::request::problems;
-use crate::plan::{ContextWish, PlanRequest, choice};
+use crate::plan::solve::{choice, wished};
+use crate::plan::{ContextWish, PlanRequest};
 use crate::units::Bytes;
 
 /// A plan's verdict in short.
@@ -33,16 +37,22 @@ pub fn brief(model: &ModelFacts, request: &PlanRequest) -> Result<Brief, PlanErr
     if !problems.is_empty() {
         return Err(PlanError::Request(problems));
     }
-    let ground = Ground::new(model, request)?;
-    let limit = || largest(&ground, request.cache_k, request.cache_v);
+    let prepared = Prepared::new(model)?;
+    let ground = Ground::new(&prepared, request)?;
+    let limit = || reach(&ground, request.cache_k, request.cache_v);
     // Where a context is given, the limit is only sought once it is known to fit.
     let sought = if request.context == ContextWish::Largest { Some(limit()?) } else { None };
-    let choice = choice(request, sought.unwrap_or(0));
-    let split = ground.weigh(choice)?.found.split;
-    let laid_out = assemble(&ground, choice, &split)?;
+    let choice = choice(request, sought.map_or(0, |reach| wished(request, reach)));
+    // Layer by layer in the order given is quickly told; where that lacks something, another way may not.
+    let by_memory = if ground.is_plain() { Some(ground.weigh(choice)?) } else { None };
+    let arrangement = match by_memory.filter(|weighed| weighed.fits()) {
+        Some(weighed) => Arrangement::by_split(&weighed.found.split),
+        None => decide(&ground, choice)?.arrangement,
+    };
+    let laid_out = assemble(&ground, choice, &arrangement)?;
     let short = laid_out.devices.iter().map(|device| device.memory.short).max().unwrap_or(Bytes::ZERO);
     if short > Bytes::ZERO {
         return Ok(Brief::TooLarge { short });
     }
-    Ok(Brief::Fits { context_limit: sought.map_or_else(limit, Ok)? })
+    Ok(Brief::Fits { context_limit: sought.map_or_else(limit, Ok)?.all })
 }

@@ -75,6 +75,9 @@ pub enum RequestProblem {
         /// Units there are.
         units: u64,
     },
+    /// An order that does not go with the split.
+    #[error("The order of GPUs must name each GPU that has a share in the split once, and none else.")]
+    Order,
     /// A cache type that no CUDA kernel reads.
     #[error("A KV cache of type {} would move attention to the CPU; q4_0 takes as many bits and stays on the GPU.", .cache.flag())]
     CacheOnCpu {

@@ -6,8 +6,9 @@ use crate::engine::llama_cpp::explain::{Line, Part, explain as explain_engine};
 use crate::engine::llama_cpp::layout::layout;
 use crate::model::ModelFacts;
 use crate::plan::error::PlanError;
-use crate::plan::request::flags;
-use crate::plan::{DeviceBudget, Plan, choice};
+use crate::plan::arrangement::Arrangement;
+use crate::plan::Plan;
+use crate::plan::solve::choice;
 use crate::units::Bytes;
 
 /// A plan, explained.
@@ -23,11 +24,10 @@ pub struct Explanation {
 /// Those of planning; a plan that was made for this model has none.
 pub fn explain(model: &ModelFacts, plan: &Plan) -> Result<Explanation, PlanError> {
     let request = &plan.request;
-    let used = request.devices.iter().zip(&plan.split).enumerate().filter(|(_, (_, units))| **units > 0);
-    let (positions, used): (Vec<usize>, Vec<(&DeviceBudget, u32)>) =
-        used.map(|(at, (d, &units))| (at, (d, units))).unzip();
-    let (devices, shares): (Vec<&DeviceBudget>, Vec<u32>) = used.into_iter().unzip();
-    let flags = flags(request, choice(request, plan.context_limit), &devices, &shares);
+    let arrangement = Arrangement::of(plan);
+    let positions = &arrangement.order;
+    let largest = if request.ram.is_some() { plan.context } else { plan.context_limit };
+    let flags = arrangement.flags(request, choice(request, largest));
     let engine = explain_engine(model, &flags, &layout(model, &flags)?)?;
 
     let mut lines = Vec::new();

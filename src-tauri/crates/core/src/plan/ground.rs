@@ -7,19 +7,24 @@
 //! part is taken for (for llama-70B at 24k tokens 359 instead of 375 MiB with one layer): the search then errs towards less
 //! context.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use crate::engine::llama_cpp::arch::Attention;
 use crate::engine::llama_cpp::evaluator::Evaluator;
+use crate::engine::llama_cpp::flags::Flags;
 use crate::engine::llama_cpp::kv::cache_before;
+use crate::engine::llama_cpp::layout::GpuBytes;
 use crate::engine::llama_cpp::prepared::Prepared;
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settle::{gpu_has_flash_attention, settle_as};
-use crate::model::ModelFacts;
+use crate::engine::llama_cpp::settled::Settled;
+use crate::plan::arrangement::Arrangement;
+use crate::plan::placement::ByRole;
 use crate::plan::request::{Choice, flags, room};
-use crate::plan::search::{ByRole, Demand, Found, used};
-use crate::plan::{CacheType, DeviceBudget, PlanRequest};
+use crate::plan::search::{Demand, Found, used};
+use crate::plan::speeds::Speeds;
+use crate::plan::{CacheType, DeviceBudget, PlanMode, PlanRequest};
 
 /// How often the search starts over with larger compute buffers before the best split so far is taken.
 const ROUNDS_MAX: u32 = 8;
@@ -27,11 +32,15 @@ const ROUNDS_MAX: u32 = 8;
 /// A model and a request, prepared for many questions.
 pub(super) struct Ground<'a> {
     pub(super) request: &'a PlanRequest,
-    pub(super) prepared: Prepared<'a>,
+    pub(super) prepared: &'a Prepared<'a>,
     /// What the engine may take on each GPU, bytes.
-    rooms: Vec<i128>,
+    pub(super) rooms: Vec<i128>,
     /// Alternatives already weighed.
     known: RefCell<HashMap<Choice, Weighed>>,
+    /// Evaluators of the choice that was asked for last, by the order of GPUs.
+    evaluators: RefCell<(Option<Choice>, HashMap<Vec<usize>, Evaluator<'a>>)>,
+    /// Speeds, once they were asked for; or why there are none.
+    speeds: OnceCell<Result<Speeds, String>>,
 }
 
 /// One alternative: its best split, and what that was searched with.
@@ -49,13 +58,69 @@ impl Weighed {
 }
 
 impl<'a> Ground<'a> {
-    /// Reads the model.
-    pub(super) fn new(model: &'a ModelFacts, request: &'a PlanRequest) -> Result<Self, Refused> {
-        let prepared = Prepared::new(model)?;
+    /// Makes sure that the model's memory is known.
+    pub(super) fn new(prepared: &'a Prepared<'a>, request: &'a PlanRequest) -> Result<Self, Refused> {
         prepared.known_caches()?;
         prepared.graphs()?;
         let rooms = request.devices.iter().map(room).collect();
-        Ok(Self { request, prepared, rooms, known: RefCell::default() })
+        let (known, evaluators) = (RefCell::default(), RefCell::default());
+        Ok(Self { request, prepared, rooms, known, evaluators, speeds: OnceCell::new() })
+    }
+
+    /// Layers, and the output.
+    pub(super) fn units(&self) -> u32 {
+        u32::try_from(self.prepared.model().layers.len() + 1).expect("models have at most 512 layers")
+    }
+
+    /// Speeds of this request; or why there are none.
+    pub(super) fn speeds(&self) -> Result<&Speeds, &String> {
+        self.speeds.get_or_init(|| Speeds::of(self.prepared, self.request)).as_ref()
+    }
+
+    /// Whether all layers lie on GPUs as a whole, layer by layer, whatever the planner decides.
+    pub(super) fn is_plain(&self) -> bool {
+        let all = self.request.split.as_ref().is_none_or(|split| split.iter().sum::<u32>() == self.units());
+        all && self.request.order.is_none()
+            && self.request.mode != Some(PlanMode::Tensor)
+            && self.request.experts_in_ram.is_none_or(|layers| layers == 0)
+    }
+
+    /// What the engine makes of a choice with everything on one GPU.
+    pub(super) fn settled(&self, choice: Choice) -> Result<(Settled, Flags), Refused> {
+        let device = self.request.devices.first().ok_or(Refused::NoDevices)?;
+        let flags = flags(self.request, choice, &[device], &[1]);
+        let settled = settle_as(self.prepared.model(), self.prepared.known_caches()?, None, &flags)?;
+        Ok((settled, flags))
+    }
+
+    /// Cache of all layers before each unit, bytes.
+    pub(super) fn cache_before(&self, choice: Choice) -> Result<Vec<u64>, Refused> {
+        let (settled, flags) = self.settled(choice)?;
+        Ok(cache_before(self.prepared.known_caches()?, &flags, &settled))
+    }
+
+    /// What an arrangement takes on each GPU that it uses, in its order.
+    pub(super) fn bytes(&self, choice: Choice, arrangement: &Arrangement) -> Result<Vec<GpuBytes>, Refused> {
+        if arrangement.uses_ram() || arrangement.mode == PlanMode::Tensor {
+            return Ok(self.prepared.layout(&arrangement.flags(self.request, choice))?.devices);
+        }
+        let (of, kept) = &mut *self.evaluators.borrow_mut();
+        if *of != Some(choice) {
+            kept.clear();
+            *of = Some(choice);
+        }
+        if !kept.contains_key(&arrangement.order) {
+            let evaluator = Evaluator::new(self.prepared, &arrangement.flags(self.request, choice))?;
+            kept.insert(arrangement.order.clone(), evaluator);
+        }
+        let evaluator = kept.get_mut(&arrangement.order).expect("it was put in above");
+        Ok(evaluator.at(&arrangement.shares)?.to_vec())
+    }
+
+    /// Free bytes on the used GPU with the least, and which that is by its position in the request.
+    pub(super) fn headroom(&self, arrangement: &Arrangement, bytes: &[GpuBytes]) -> (i128, usize) {
+        let left = arrangement.order.iter().zip(bytes).map(|(&at, bytes)| (self.rooms[at] - i128::from(bytes.sum()), at));
+        left.min().unwrap_or((i128::MAX, 0))
     }
 
     /// Refuses caches that would move attention to the CPU.
@@ -74,12 +139,8 @@ impl<'a> Ground<'a> {
 
     /// The most that can stay free on the tightest GPU under a choice if compute buffers were these, bytes.
     pub(super) fn expected(&self, choice: Choice, compute: ByRole) -> Result<i128, Refused> {
-        let device = self.request.devices.first().ok_or(Refused::NoDevices)?;
-        let flags = flags(self.request, choice, &[device], &[1]);
-        let arch = self.prepared.known_caches()?;
-        let settled = settle_as(self.prepared.model(), arch, None, &flags)?;
         let weights = &self.prepared.weights()?.before;
-        let before = weights.iter().zip(cache_before(arch, &flags, &settled)).map(|(w, kv)| w.saturating_add(kv));
+        let before = weights.iter().zip(self.cache_before(choice)?).map(|(w, kv)| w.saturating_add(kv));
         Ok(self.search(&self.demand(before.collect(), compute)?).headroom)
     }
 
@@ -139,7 +200,7 @@ struct Scales<'a> {
 impl<'a> Scales<'a> {
     fn new(ground: &'a Ground<'a>, choice: Choice) -> Result<Self, Refused> {
         let devices: Vec<&DeviceBudget> = ground.request.devices.iter().collect();
-        let several = Evaluator::new(&ground.prepared, &flags(ground.request, choice, &devices, &[]))?;
+        let several = Evaluator::new(ground.prepared, &flags(ground.request, choice, &devices, &[]))?;
         Ok(Self { ground, choice, several, alone: None })
     }
 
@@ -164,7 +225,7 @@ impl<'a> Scales<'a> {
         if self.alone.is_none() {
             let device = self.ground.request.devices.first().ok_or(Refused::NoDevices)?;
             let flags = flags(self.ground.request, self.choice, &[device], &[1]);
-            self.alone = Some(Evaluator::new(&self.ground.prepared, &flags)?);
+            self.alone = Some(Evaluator::new(self.ground.prepared, &flags)?);
         }
         Ok(self.alone.as_mut().expect("made above"))
     }

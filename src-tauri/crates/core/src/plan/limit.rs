@@ -1,11 +1,17 @@
 //! The largest context that fits.
+//!
+//! Whole layers on GPUs in the request's order are quickly told ([`largest`]). Where the request fixes something else, or
+//! gives system RAM, or GPUs differ so that another order may hold more, arrangements are decided for one context after
+//! another ([`reach`]).
 
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settle::CONTEXT_STEP;
+use crate::plan::arrangement::Arrangement;
 use crate::plan::ground::Ground;
+use crate::plan::layers::{Aim, Layers};
+use crate::plan::placement::ByRole;
 use crate::plan::request::Choice;
-use crate::plan::search::ByRole;
-use crate::plan::{CacheLimit, CacheType};
+use crate::plan::{CacheLimit, CacheType, PlanMode, tensors};
 
 /// Cache types whose limits every plan tells: the default, and the two that people choose to save memory.
 const LIMITS_TOLD: [CacheType; 3] = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0];
@@ -16,7 +22,74 @@ pub(super) const CONTEXT_LEAST: u32 = 256;
 /// Every so many steps an interval is halved, lest a bent line makes many small ones.
 const HALVE_EVERY: u32 = 4;
 
-/// The largest context that fits with these cache types, tokens: a multiple of 256 up to the trained length, or zero.
+/// Most GPUs for which every order is tried.
+const ORDERS_OF: usize = 4;
+
+/// The largest contexts that fit, tokens; zero where none does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reach {
+    /// Without system RAM for layers or experts, unless the request fixes some there.
+    pub(super) on_gpus: u32,
+    /// With all that the request allows.
+    pub(super) all: u32,
+}
+
+/// The largest contexts that fit with these cache types, tokens.
+pub(super) fn reach(ground: &Ground<'_>, cache_k: CacheType, cache_v: CacheType) -> Result<Reach, Refused> {
+    ground.check(cache_k, cache_v)?;
+    let choice = |steps: u64| Choice { context: steps * CONTEXT_STEP, cache_k, cache_v };
+    let request = ground.request;
+    let by_layers = request.split.is_none() && request.mode != Some(PlanMode::Tensor);
+    let on_gpus = if ground.is_plain() {
+        let own = largest(ground, cache_k, cache_v)?;
+        let unlike = ground.rooms.iter().any(|room| *room != ground.rooms[0]);
+        if by_layers && unlike && ground.rooms.len() <= ORDERS_OF {
+            climb(ground, own, |steps| Layers::new(ground, choice(steps))?.fits())?
+        } else {
+            own
+        }
+    } else {
+        climb(ground, 0, |steps| holds(ground, choice(steps)))?
+    };
+    let with_ram = |steps: u64| {
+        let answer = Layers::new(ground, choice(steps))?.with_ram()?;
+        Ok(answer.is_some_and(|answer| answer.best.is_some()))
+    };
+    let all = if by_layers && request.ram.is_some() { climb(ground, on_gpus, with_ram)? } else { on_gpus };
+    Ok(Reach { on_gpus, all })
+}
+
+/// Whether what the request fixes holds a choice.
+fn holds(ground: &Ground<'_>, choice: Choice) -> Result<bool, Refused> {
+    if let Some(pinned) = Arrangement::pinned(ground.request, ground.units()) {
+        let bytes = ground.bytes(choice, &pinned)?;
+        return Ok(ground.headroom(&pinned, &bytes).0 >= 0);
+    }
+    if ground.request.mode == Some(PlanMode::Tensor) {
+        return Ok(tensors::best(ground, choice, Aim::Roomiest)?.is_some());
+    }
+    Layers::new(ground, choice)?.fits()
+}
+
+/// The largest context that holds, tokens, where those up to `low` do and memory never falls when context grows. Up to the
+/// trained length.
+fn climb(ground: &Ground<'_>, low: u32, holds: impl Fn(u64) -> Result<bool, Refused>) -> Result<u32, Refused> {
+    let trained = (ground.prepared.model().context_trained / CONTEXT_STEP).max(1);
+    let (mut yes, mut no) = (u64::from(low) / CONTEXT_STEP, trained + 1);
+    // Mostly there is no more to gain, or everything.
+    let mut probe = yes + 1;
+    while yes + 1 < no {
+        if holds(probe)? {
+            yes = probe;
+        } else {
+            no = probe;
+        }
+        probe = if probe < trained && yes == probe && no > trained { trained } else { yes + (no - yes) / 2 };
+    }
+    Ok(tokens(yes))
+}
+
+/// The largest context that fits on GPUs in the request's order, tokens: a multiple of 256 up to the trained length, or zero.
 ///
 /// Memory never falls when context grows, so one boundary is sought. Weights and cache are quickly told for any context;
 /// compute buffers are dear, and nearly a straight line. So they are worked out where the boundary must lie by what is known of
@@ -102,8 +175,8 @@ fn tokens(steps: u64) -> u32 {
 pub(super) fn by_cache(ground: &Ground<'_>) -> Result<Vec<CacheLimit>, Refused> {
     let mut limits = Vec::new();
     for cache in LIMITS_TOLD {
-        match largest(ground, cache, cache) {
-            Ok(context_limit) => limits.push(CacheLimit { cache, context_limit }),
+        match reach(ground, cache, cache) {
+            Ok(reach) => limits.push(CacheLimit { cache, context_limit: reach.all }),
             Err(Refused::CacheBlock { .. } | Refused::AttentionOnCpu { .. }) => {}
             Err(refused) => return Err(refused),
         }

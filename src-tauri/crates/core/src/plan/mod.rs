@@ -1,21 +1,34 @@
-//! From a model and budgets to a placement that the engine will really make.
+//! From a model and budgets to the arrangement that is best for a goal, as the engine will really make it.
 //!
-//! Absent: layers or experts kept in system RAM, `-sm tensor`, the choice among subsets of GPUs for speed, other engines.
+//! Absent: other engines' plans.
 
+mod alternatives;
+mod arrangement;
 mod assemble;
 mod brief;
 mod cache;
+mod certificate;
+mod decide;
 mod error;
 mod explain;
+mod fixes;
 mod ground;
+mod layers;
 mod limit;
+mod placement;
 mod request;
 mod search;
+mod solve;
+mod speeds;
+mod tensors;
 mod types;
 mod verdict;
+mod why_not;
 
+use crate::engine::llama_cpp::prepared::Prepared;
 use crate::model::ModelFacts;
 
+pub use alternatives::alternatives;
 pub use brief::{Brief, brief};
 pub use cache::Block;
 pub use error::{PlanError, RequestProblem};
@@ -26,10 +39,15 @@ pub use types::{
     HostPlan, MemoryParts, Plan, PlanMode, PlanRequest, PlanSpeed, RamBudget, Rejected, SpeedPart, Verdict,
 };
 
+pub use why_not::{OtherWay, why_not};
+
 use assemble::assemble;
+use certificate::certificate;
+use fixes::Known;
 use ground::Ground;
-use limit::{CONTEXT_LEAST, by_cache, largest};
-use request::{Choice, problems};
+use limit::{by_cache, reach};
+use request::problems;
+use solve::{Solved, solve_within};
 use verdict::{notes, verdict};
 
 /// Plans a model on the GPUs of a request: which layers go where, how much context fits, and what every part takes.
@@ -43,46 +61,42 @@ pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError
     if !problems.is_empty() {
         return Err(PlanError::Request(problems));
     }
-    let ground = Ground::new(model, request)?;
+    let prepared = Prepared::new(model)?;
+    let ground = Ground::new(&prepared, request)?;
     let limits_by_cache = by_cache(&ground)?;
-    let told = limits_by_cache.iter().find(|told| told.cache == request.cache_k && told.cache == request.cache_v);
-    let context_limit = match told {
-        Some(told) => told.context_limit,
-        None => largest(&ground, request.cache_k, request.cache_v)?,
-    };
-    let choice = choice(request, context_limit);
-    let split = ground.weigh(choice)?.found.split;
-    let laid_out = assemble(&ground, choice, &split)?;
+    let Solved { choice, reach, decision } =
+        solve_within(&ground, reach(&ground, request.cache_k, request.cache_v)?)?;
+    let arrangement = &decision.arrangement;
+    let laid_out = assemble(&ground, choice, arrangement)?;
 
     let context = u32::try_from(laid_out.context).unwrap_or(u32::MAX);
     let context_trained = u32::try_from(model.context_trained).unwrap_or(u32::MAX);
-    let alternatives = verdict::Known { context, context_limit, by_cache: &limits_by_cache };
+    let known = Known {
+        prepared: &prepared,
+        request,
+        devices: &laid_out.devices,
+        context: u32::try_from(choice.context).unwrap_or(u32::MAX),
+        context_limit: reach.all,
+        by_cache: &limits_by_cache,
+    };
+    let mut notes = notes(request, &laid_out.devices, context, context_trained);
+    notes.extend(ground.speeds().err().cloned());
     Ok(Plan {
-        verdict: verdict(request, &laid_out.devices, &alternatives),
+        verdict: verdict(&laid_out.devices, context, || known.fixes()),
         context,
-        context_limit,
+        context_limit: reach.all,
         context_trained,
-        notes: notes(request, &laid_out.devices, context, context_trained),
-        limits_by_cache,
+        notes,
         devices: laid_out.devices,
         host: laid_out.host,
-        mode: PlanMode::Layer,
-        order: (0..).zip(&split).filter(|(_, units)| **units > 0).map(|(at, _)| at).collect(),
-        layers_in_ram: 0,
-        experts_in_ram: Vec::new(),
-        speed: None,
-        certificate: None,
-        split,
+        mode: arrangement.mode,
+        order: arrangement.order.iter().map(|&at| u32::try_from(at).expect("at most sixteen GPUs")).collect(),
+        layers_in_ram: arrangement.layers_in_ram,
+        experts_in_ram: arrangement.experts_in_ram.clone(),
+        certificate: certificate(&ground, choice, &decision, reach.all)?,
+        split: arrangement.split(request.devices.len()),
+        speed: decision.speed,
+        limits_by_cache,
         request: request.clone(),
     })
-}
-
-/// What is planned for: the context wanted, or the largest that fits.
-fn choice(request: &PlanRequest, context_limit: u32) -> Choice {
-    let tokens = match request.context {
-        ContextWish::Tokens(tokens) => tokens,
-        ContextWish::Largest if context_limit > 0 => context_limit,
-        ContextWish::Largest => CONTEXT_LEAST,
-    };
-    Choice { context: u64::from(tokens), cache_k: request.cache_k, cache_v: request.cache_v }
 }

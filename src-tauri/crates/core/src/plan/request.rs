@@ -6,7 +6,7 @@ use crate::engine::llama_cpp::flags::{Device, Flags, SplitMode};
 use crate::engine::llama_cpp::settle::DEVICES_MAX;
 use crate::model::ModelFacts;
 use crate::plan::error::RequestProblem;
-use crate::plan::{CacheType, ContextWish, DeviceBudget, PlanRequest};
+use crate::plan::{CacheType, ContextWish, DeviceBudget, PlanMode, PlanRequest};
 
 /// Most GPUs of one plan: the engine's own limit.
 pub const GPUS_MAX: usize = DEVICES_MAX;
@@ -58,18 +58,32 @@ pub(super) fn problems(model: &ModelFacts, request: &PlanRequest) -> Vec<Request
         found.push(RequestProblem::CacheOnCpu { cache });
     }
     if let Some(split) = &request.split {
-        found.extend(split_problems(model, request.devices.len(), split));
+        found.extend(split_problems(model, request, split));
+    }
+    if let Some(order) = &request.order {
+        found.extend(order_problems(request, order));
     }
     found
 }
 
-fn split_problems(model: &ModelFacts, gpus: usize, split: &[u32]) -> Option<RequestProblem> {
+fn split_problems(model: &ModelFacts, request: &PlanRequest, split: &[u32]) -> Option<RequestProblem> {
+    let gpus = request.devices.len();
     if split.len() != gpus {
         return Some(RequestProblem::SplitLength { given: split.len(), gpus });
     }
     let units = model.layers.len() as u64 + 1;
-    let given = split.iter().map(|&n| u64::from(n)).sum();
-    (given != units).then_some(RequestProblem::SplitSum { given, units })
+    let given: u64 = split.iter().map(|&n| u64::from(n)).sum();
+    let fewer = request.ram.is_some() || request.mode == Some(PlanMode::Tensor);
+    let whole = if fewer { (1..=units).contains(&given) } else { given == units };
+    (!whole).then_some(RequestProblem::SplitSum { given, units })
+}
+
+/// An order goes with a split, and names each GPU that has a share there once.
+fn order_problems(request: &PlanRequest, order: &[u32]) -> Option<RequestProblem> {
+    let shares = request.split.iter().flatten();
+    let used: BTreeSet<u32> = (0..).zip(shares).filter(|(_, units)| **units > 0).map(|(at, _)| at).collect();
+    let named: BTreeSet<u32> = order.iter().copied().collect();
+    (named != used || named.len() != order.len()).then_some(RequestProblem::Order)
 }
 
 /// What the engine may take on a GPU for its own buffers, bytes; negative when the fixed costs alone exceed the card.
@@ -89,7 +103,7 @@ pub(super) struct Choice {
     pub(super) cache_v: CacheType,
 }
 
-/// The flags of a start on `devices` with the units of `split` on each.
+/// The flags of a start by layers on `devices` with the units of `split` on each.
 pub(super) fn flags(request: &PlanRequest, choice: Choice, devices: &[&DeviceBudget], split: &[u32]) -> Flags {
     let engine_devices = devices
         .iter()

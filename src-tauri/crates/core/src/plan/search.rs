@@ -7,49 +7,7 @@
 //! those of one GPU less: all cuts and all GPUs that get nothing are weighed, none is tried twice. (Filling each GPU as far as
 //! it goes would be quicker, and wrong: a later GPU that must take a unit may then meet a heavier one than it can hold.)
 
-/// Compute buffer of a GPU by its part in the pipeline, bytes.
-///
-/// From a few layers on it does not depend on where the cuts lie: the buffer is the peak of one layer's work, which
-/// repeats, plus what crosses into the device. Only these parts differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ByRole {
-    /// The only GPU.
-    pub(super) only: u64,
-    /// The first of several: it also receives embeddings.
-    pub(super) first: u64,
-    /// Neither first nor last.
-    pub(super) middle: u64,
-    /// The last of several, with at least one layer.
-    pub(super) last: u64,
-    /// The last of several, with the output alone.
-    pub(super) output_only: u64,
-}
-
-impl ByRole {
-    /// Counts in what a GPU needs: the one at a position among those used.
-    pub(super) fn raise(&mut self, at: usize, of: usize, output_alone: bool, bytes: u64) {
-        let own = self.of(Turn { at, of }, output_alone);
-        *own = bytes.max(*own);
-        // The output alone never takes more than the output behind layers.
-        self.last = self.last.max(self.output_only);
-    }
-
-    /// The value at `step` of `steps` on the straight line from here to `end`.
-    pub(super) fn towards(self, end: Self, step: u64, steps: u64) -> Self {
-        let at = |from: u64, to: u64| {
-            let (from, to) = (i128::from(from), i128::from(to));
-            let value = from + (to - from) * i128::from(step) / i128::from(steps.max(1));
-            u64::try_from(value).expect("a value between two u64 is one")
-        };
-        Self {
-            only: at(self.only, end.only),
-            first: at(self.first, end.first),
-            middle: at(self.middle, end.middle),
-            last: at(self.last, end.last),
-            output_only: at(self.output_only, end.output_only),
-        }
-    }
-}
+use crate::plan::placement::{ByRole, Turn};
 
 /// What a split must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,28 +35,6 @@ impl Found {
         let fits = self.headroom >= 0;
         (fits, if fits { used(&self.split) } else { 0 }, self.headroom)
     }
-}
-
-impl ByRole {
-    /// The part that a GPU plays in its turn.
-    fn of(&mut self, turn: Turn, output_alone: bool) -> &mut u64 {
-        match (turn.at + 1 == turn.of, turn.at == 0) {
-            (true, true) => &mut self.only,
-            (true, false) if output_alone => &mut self.output_only,
-            (true, false) => &mut self.last,
-            (false, true) => &mut self.first,
-            (false, false) => &mut self.middle,
-        }
-    }
-}
-
-/// A GPU's turn among those used.
-#[derive(Clone, Copy)]
-struct Turn {
-    /// Position among the used GPUs.
-    at: usize,
-    /// How many are used.
-    of: usize,
 }
 
 impl Demand {

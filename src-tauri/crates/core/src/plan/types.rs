@@ -121,10 +121,16 @@ pub struct PlanRequest {
     pub parallel: u32,
     /// Tokens per micro-batch, 32 to 4096.
     pub micro_batch: u32,
-    /// The GPUs that may be used, in the order in which the engine will see them. One to sixteen.
+    /// The GPUs that may be used. One to sixteen.
     pub devices: Vec<DeviceBudget>,
     /// Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner.
+    /// With `ram`, first layers that are missing in the sum stay in RAM. With `mode` tensor: shares, of which zero leaves a
+    /// GPU out.
     pub split: Option<Vec<u32>>,
+    /// Positions in `devices` of the GPUs that `split` uses, in the order in which the engine sees them; absent: as in
+    /// `devices`.
+    #[serde(default)]
+    pub order: Option<Vec<u32>>,
     /// What the plan should be best at.
     pub goal: Goal,
     /// How GPUs share the model; absent: chosen by the planner.
@@ -371,7 +377,8 @@ pub struct Plan {
     pub devices: Vec<DevicePlan>,
     /// System RAM.
     pub host: HostPlan,
-    /// Units per device, in the order of `devices`: layers, and one more for the output. This is `--tensor-split`.
+    /// Units per device, in the order of `devices`: layers, and one more for the output; by tensors: shares. In the order of
+    /// `order` this is `--tensor-split`.
     pub split: Vec<u32>,
     /// How the GPUs share the model.
     pub mode: PlanMode,

@@ -1,28 +1,18 @@
-//! Whether a plan fits, in words, and the least changes that make it fit.
+//! Whether a plan fits, in words.
 
-use crate::plan::{CacheLimit, CacheType, ContextWish, DevicePlan, Fix, PlanRequest, Verdict};
+use crate::plan::{ContextWish, DevicePlan, Fix, PlanRequest, Verdict};
 use crate::units::{Bytes, thousands};
 
-/// What is known of the alternatives when the verdict is spoken.
-pub(super) struct Known<'a> {
-    /// Context planned for, tokens.
-    pub(super) context: u32,
-    /// Largest context that fits with the cache types asked for; zero: none.
-    pub(super) context_limit: u32,
-    /// The same for other cache types.
-    pub(super) by_cache: &'a [CacheLimit],
-}
-
 /// The verdict over laid-out devices.
-pub(super) fn verdict(request: &PlanRequest, devices: &[DevicePlan], other: &Known<'_>) -> Verdict {
+pub(super) fn verdict(devices: &[DevicePlan], context: u32, fixes: impl FnOnce() -> Vec<Fix>) -> Verdict {
     let used = || devices.iter().filter(|device| is_used(device));
     let worst = used().max_by_key(|device| device.memory.short).filter(|device| device.memory.short > Bytes::ZERO);
     if let Some(worst) = worst {
         return Verdict::DoesNotFit {
             short: worst.memory.short,
             gpu: worst.index,
-            reason: reason(worst, other.context),
-            fixes: fixes(request, other),
+            reason: reason(worst, context),
+            fixes: fixes(),
         };
     }
     let tightest = used().min_by_key(|device| device.memory.free).map_or(0, |device| device.index);
@@ -55,39 +45,6 @@ fn reason(device: &DevicePlan, context: u32) -> String {
         rest.join(", "),
         device.total,
     )
-}
-
-/// Changes that make it fit, best first: a smaller cache at the full context (least loss first), then less context, then a
-/// smaller cache that reaches further than that.
-fn fixes(request: &PlanRequest, other: &Known<'_>) -> Vec<Fix> {
-    let wanted = match request.context {
-        ContextWish::Tokens(tokens) => tokens,
-        ContextWish::Largest => other.context,
-    };
-    let now = bits(request.cache_k) + bits(request.cache_v);
-    let narrower: Vec<&CacheLimit> =
-        other.by_cache.iter().filter(|limit| 2 * bits(limit.cache) < now && limit.context_limit > 0).collect();
-    let mut fixes: Vec<Fix> = narrower
-        .iter()
-        .filter(|limit| limit.context_limit >= wanted)
-        .map(|limit| Fix::Cache { cache: limit.cache, tokens: wanted })
-        .collect();
-    if other.context_limit > 0 {
-        fixes.push(Fix::Context { tokens: other.context_limit });
-    }
-    fixes.extend(
-        narrower
-            .iter()
-            .filter(|limit| limit.context_limit < wanted && limit.context_limit > other.context_limit)
-            .map(|limit| Fix::Cache { cache: limit.cache, tokens: limit.context_limit }),
-    );
-    fixes
-}
-
-/// Bits of 32 values; only compared.
-fn bits(cache: CacheType) -> u64 {
-    let block = cache.block();
-    block.bytes * 8 * (32 / block.values)
 }
 
 /// How the driver's own memory is known: GPUs of which the same is known together.

@@ -82,6 +82,7 @@ impl<'a> Evaluator<'a> {
                 GpuBytes {
                     weights: self.weights.between(begin, end),
                     output: self.weights.output_before(end),
+                    experts: self.weights.experts_before[end] - self.weights.experts_before[begin],
                     kv_cache: self.cache_before[end] - self.cache_before[begin],
                     compute,
                 }

@@ -16,6 +16,8 @@ pub struct GpuBytes {
     pub weights: u64,
     /// The output part of the weights.
     pub output: u64,
+    /// Routed experts among the weights.
+    pub experts: u64,
     /// KV cache.
     pub kv_cache: u64,
     /// Compute buffer.
@@ -35,6 +37,8 @@ impl GpuBytes {
 pub struct HostBytes {
     /// Weights.
     pub weights: u64,
+    /// Routed experts among the weights.
+    pub experts: u64,
     /// KV cache.
     pub kv_cache: u64,
     /// Compute buffer.
@@ -95,11 +99,12 @@ impl Layout {
             .map(|device| GpuBytes {
                 weights: weights.devices[device],
                 output: weights.output[device],
+                experts: weights.experts[device],
                 kv_cache: kv.devices[device],
                 compute: compute.devices.get(device).copied().unwrap_or(0),
             })
             .collect();
-        let host = HostBytes { weights: weights.host, kv_cache: kv.host, compute: compute.host, output };
+        let host = HostBytes { weights: weights.host, experts: weights.host_experts, kv_cache: kv.host, compute: compute.host, output };
         Ok(Self { settled, devices, host })
     }
 }

@@ -3,7 +3,7 @@
 use crate::engine::llama_cpp::arch::Arch;
 use crate::engine::llama_cpp::flags::Place;
 use crate::engine::llama_cpp::refused::Refused;
-use crate::engine::llama_cpp::weights::{Part, TOKEN_EMBEDDING, bytes_at, lacks_kernel, part_of};
+use crate::engine::llama_cpp::weights::{Part, TOKEN_EMBEDDING, bytes_at, is_expert, lacks_kernel, part_of};
 use crate::model::ModelFacts;
 
 /// Weights of a model that lies on GPUs as a whole, but for the embeddings that are looked up.
@@ -11,6 +11,8 @@ use crate::model::ModelFacts;
 pub(crate) struct UnitWeights {
     /// Bytes of all units before each unit; one entry more than units.
     pub(crate) before: Vec<u64>,
+    /// Of those, routed experts.
+    pub(crate) experts_before: Vec<u64>,
     /// Bytes of the rope factors, of which each GPU has a copy that has a layer which reads them.
     pub(crate) factors: u64,
     /// Layers that read them before each unit; one entry more than units.
@@ -26,9 +28,11 @@ impl UnitWeights {
         let gpu = Place::Gpu(0);
         let output = arch.layer_count;
         let mut own = vec![0_u64; output + 1];
+        let mut experts = vec![0_u64; output + 1];
         let mut factors = 0_u64;
         for tensor in &model.tensors {
-            let sum = match part_of(arch, &tensor.name)? {
+            let part = part_of(arch, &tensor.name)?;
+            let sum = match part {
                 Part::Layer(layer) if layer >= arch.layers.len() => continue,
                 Part::Layer(_) if lacks_kernel(model, arch, &tensor.name, tensor.dims) => continue,
                 Part::Layer(layer) => &mut own[layer],
@@ -37,17 +41,25 @@ impl UnitWeights {
                 Part::Input => continue,
                 Part::RopeFactors => &mut factors,
             };
-            *sum = sum.saturating_add(bytes_at(tensor, gpu)?);
+            let bytes = bytes_at(tensor, gpu)?;
+            *sum = sum.saturating_add(bytes);
+            if let Part::Layer(layer) = part
+                && is_expert(&tensor.name)
+            {
+                experts[layer] = experts[layer].saturating_add(bytes);
+            }
         }
-        let (mut before, mut readers_before) = (vec![0_u64], vec![0]);
-        let (mut bytes, mut readers) = (0_u64, 0);
-        for (unit, own) in own.into_iter().enumerate() {
+        let (mut before, mut experts_before, mut readers_before) = (vec![0_u64], vec![0_u64], vec![0]);
+        let (mut bytes, mut of_experts, mut readers) = (0_u64, 0_u64, 0);
+        for (unit, (own, experts)) in own.into_iter().zip(experts).enumerate() {
             bytes = bytes.saturating_add(own);
+            of_experts = of_experts.saturating_add(experts);
             readers += usize::from(arch.layers.get(unit).is_some_and(|layer| layer.rope_factors));
             before.push(bytes);
+            experts_before.push(of_experts);
             readers_before.push(readers);
         }
-        Ok(Self { before, factors, readers_before })
+        Ok(Self { before, experts_before, factors, readers_before })
     }
 
     /// Number of units.

@@ -22,8 +22,12 @@ pub struct Weights {
     pub devices: Vec<u64>,
     /// Of those, the output part: output projection (or the second copy of a tied embedding) and final norms.
     pub output: Vec<u64>,
+    /// Of those, routed experts.
+    pub experts: Vec<u64>,
     /// On the host.
     pub host: u64,
+    /// Of those, routed experts.
+    pub host_experts: u64,
 }
 
 /// Which part of the model a tensor belongs to; this decides where it goes.
@@ -75,7 +79,8 @@ pub fn weights(model: &ModelFacts, arch: &Arch, flags: &Flags, settled: &Settled
     let all = Places::new(model, arch, flags, settled)?;
     let split = TensorSplit::new(model, arch, flags)?;
 
-    let mut sum = Weights { devices: vec![0; devices], output: vec![0; devices], host: 0 };
+    let none = || vec![0; devices];
+    let mut sum = Weights { devices: none(), output: none(), experts: none(), ..Weights::default() };
     for tensor in &model.tensors {
         let part = part_of(arch, &tensor.name)?;
         if matches!(part, Part::Layer(layer) if layer >= arch.layers.len()) {
@@ -84,8 +89,9 @@ pub fn weights(model: &ModelFacts, arch: &Arch, flags: &Flags, settled: &Settled
         let tied = arch.tied && tensor.name == TOKEN_EMBEDDING;
         if flags.split_mode == SplitMode::Tensor && (part != Part::Input || tied) {
             let output = part == Part::Output || tied;
+            let of = if output { Of::Output } else { Of::tensor(&tensor.name) };
             for (device, bytes) in split.weight(tensor, part)?.into_iter().enumerate() {
-                sum.add(Place::Gpu(device), bytes, output);
+                sum.add(Place::Gpu(device), bytes, of);
             }
             if part != Part::Input {
                 continue;
@@ -94,17 +100,18 @@ pub fn weights(model: &ModelFacts, arch: &Arch, flags: &Flags, settled: &Settled
         let over = all.over(tensor)?;
         if part == Part::RopeFactors && over.is_none() {
             for &place in &all.with_factors {
-                sum.add(place, bytes_at(tensor, place)?, false);
+                sum.add(place, bytes_at(tensor, place)?, Of::Rest);
             }
             continue;
         }
         let place = over.unwrap_or_else(|| all.own(tensor, part));
-        sum.add(place, bytes_at(tensor, place)?, part == Part::Output);
+        let of = if part == Part::Output { Of::Output } else { Of::tensor(&tensor.name) };
+        sum.add(place, bytes_at(tensor, place)?, of);
         if tied && flags.split_mode != SplitMode::Tensor {
             let as_output = over.unwrap_or(all.output);
             let twice = arch.traits.is_some_and(|traits| traits.tied_counts_twice());
             if as_output != place || twice {
-                sum.add(as_output, bytes_at(tensor, as_output)?, true);
+                sum.add(as_output, bytes_at(tensor, as_output)?, Of::Output);
             }
         }
     }
@@ -205,16 +212,48 @@ impl<'a> Places<'a> {
 /// The embedding of tokens; where there is no output projection, also that.
 pub(crate) const TOKEN_EMBEDDING: &str = "token_embd.weight";
 
+/// What of the weights is told apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Output,
+    Experts,
+    Rest,
+}
+
+impl Of {
+    fn tensor(name: &str) -> Self {
+        if is_expert(name) { Self::Experts } else { Self::Rest }
+    }
+}
+
+/// Whether a tensor holds routed experts: what `-cmoe` moves.
+pub(crate) fn is_expert(name: &str) -> bool {
+    /// One or the other in every name that [`super::overrides::EXPERTS`] finds, and in no other.
+    const MARKS: [&str; 2] = ["_exps", "_chexps"];
+    let of_layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once(".ffn_"));
+    of_layer.is_some_and(|(_, rest)| {
+        ["up", "down", "gate", "gate_up"]
+            .iter()
+            .any(|what| MARKS.iter().any(|mark| rest.strip_prefix(what).is_some_and(|rest| rest.starts_with(mark))))
+    })
+}
+
 impl Weights {
-    fn add(&mut self, place: Place, bytes: u64, output: bool) {
-        match place {
-            Place::Host => self.host = self.host.saturating_add(bytes),
+    fn add(&mut self, place: Place, bytes: u64, of: Of) {
+        let (all, output, experts) = match place {
+            Place::Host => (&mut self.host, None, &mut self.host_experts),
             Place::Gpu(device) => {
-                self.devices[device] = self.devices[device].saturating_add(bytes);
-                if output {
-                    self.output[device] = self.output[device].saturating_add(bytes);
-                }
+                (&mut self.devices[device], Some(&mut self.output[device]), &mut self.experts[device])
             }
+        };
+        *all = all.saturating_add(bytes);
+        let part = match of {
+            Of::Output => output,
+            Of::Experts => Some(experts),
+            Of::Rest => None,
+        };
+        if let Some(part) = part {
+            *part = part.saturating_add(bytes);
         }
     }
 }
