@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 
-import type { Alternative, Fix, PlanAsk, PlanRequest } from "../ipc/backend";
+import type { Alternative, Fix, Plan, PlanAsk, PlanRequest } from "../ipc/backend";
 import { machine } from "./fake";
-import { askOf, FIRST_WISH, fixed, pinned, withGpu } from "./wish";
+import { askOf, FIRST_WISH, fixed, isPlan, pinned, withGpu } from "./wish";
 
 const GIB = 1024 ** 3;
 const file = { kind: "file", path: "/m.gguf" } as const;
@@ -51,6 +51,17 @@ describe("an alternative", () => {
       { gpu: "GPU-0", used: false, reserve: 0 },
     ]);
     expect([to.model, to.port]).toEqual([file, 8081]);
+  });
+});
+
+describe("a plan among the alternatives", () => {
+  const flags = { cache_k: "f16", cache_v: "f16", micro_batch: 512, parallel: 1 };
+  const plan = { request: flags, mode: "layer", split: [4, 5], experts_in_ram: [0, 1] } as unknown as Plan;
+  const alternative = (more: object) => ({ request: { ...flags, mode: "layer", split: [4, 5], experts_in_ram: 2, ...more } }) as unknown as Alternative;
+  it("is the one with the same flags, and all in the same place", () => {
+    expect(isPlan(alternative({}), plan)).toBe(true);
+    const others = [{ cache_v: "q8_0" }, { micro_batch: 256 }, { mode: "tensor" }, { split: [5, 4] }, { split: null }, { experts_in_ram: 1 }, { experts_in_ram: null }];
+    for (const other of others) expect(isPlan(alternative(other), plan)).toBe(false);
   });
 });
 

@@ -9,8 +9,10 @@ import type {
   GpuFacts,
   GpuId,
   ModelRef,
+  Plan,
   PlanAsk,
   PlanMode,
+  PlanRequest,
 } from "../ipc/backend";
 import { GIB } from "../format/units";
 
@@ -88,12 +90,24 @@ export function askOf(wish: Wish, model: ModelRef, reserveOf: (gpu: GpuId) => nu
 
 /** The question that gives exactly an alternative: every choice pinned, and no GPU but its own. */
 export function pinned(ask: PlanAsk, { request }: Alternative, gpus: readonly GpuFacts[]): PlanAsk {
-  const mine = request.devices.map(({ gpu, reserve }): GpuChoice => ({ gpu, used: true, reserve }));
+  const { devices, ...choices } = request;
+  const mine = devices.map(({ gpu, reserve }): GpuChoice => ({ gpu, used: true, reserve }));
   const own = new Set(mine.map(({ gpu }) => gpu));
   const others = gpus.filter(({ id }) => !own.has(id)).map(({ id }): GpuChoice => ({ gpu: id, used: false, reserve: 0 }));
-  const { context, cache_k, cache_v, parallel, micro_batch, split, goal, mode, ram, all_gpus, experts_in_ram, depth } = request;
-  const choices = { context, cache_k, cache_v, parallel, micro_batch, split, goal, mode, ram, all_gpus, experts_in_ram, depth };
   return { ...ask, ...choices, gpus: [...mine, ...others] };
+}
+
+/** Whether an alternative is a plan: the same flags, the same layers and experts in the same places. */
+export function isPlan({ request }: Alternative, plan: Plan): boolean {
+  const asked = plan.request;
+  const flags = (of: PlanRequest) => [of.cache_k, of.cache_v, of.micro_batch, of.parallel].join();
+  const experts = (plan.experts_in_ram.at(-1) ?? -1) + 1;
+  return (
+    flags(request) === flags(asked) &&
+    request.mode === plan.mode &&
+    request.split?.join() === plan.split.join() &&
+    (request.experts_in_ram ?? 0) === experts
+  );
 }
 
 /** The wish with a fix applied; what only the user can do (end another program) changes nothing. */
