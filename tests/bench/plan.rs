@@ -49,6 +49,7 @@ fn request(gpus: u32, context: ContextWish) -> PlanRequest {
         micro_batch: 512,
         devices: (0..gpus).map(device).collect(),
         split: None,
+        order: None,
         goal: Goal::default(),
         mode: None,
         ram: None,

@@ -33,6 +33,7 @@ pub(crate) fn fit(model: &ModelFacts, devices: &[DeviceBudget]) -> Fit {
         micro_batch: MICRO_BATCH,
         devices: devices.to_vec(),
         split: None,
+        order: None,
         goal: Goal::default(),
         mode: None,
         ram: None,

@@ -90,6 +90,7 @@ pub(crate) fn question(
             micro_batch: ask.micro_batch,
             devices,
             split: ask.split.clone(),
+            order: ask.order.clone(),
             goal: ask.goal,
             mode: ask.mode,
             ram: ask.ram,

@@ -108,6 +108,7 @@ fn request() -> PlanRequest {
         micro_batch: 512,
         devices: vec![device(0), device(1)],
         split: None,
+        order: None,
         goal: Goal::default(),
         mode: None,
         ram: None,

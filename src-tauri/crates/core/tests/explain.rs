@@ -75,6 +75,7 @@ fn request(context: ContextWish, cache: CacheType, parallel: u32, gib: &[u64]) -
         micro_batch: 512,
         devices: (0..).zip(gib).map(device).collect(),
         split: None,
+        order: None,
         goal: Goal::default(),
         mode: None,
         ram: None,

@@ -41,6 +41,7 @@ fn request(totals: &[Bytes]) -> PlanRequest {
         micro_batch: 512,
         devices: (0..).zip(totals).map(|(index, &total)| card(index, total)).collect(),
         split: None,
+        order: None,
         goal: Goal::default(),
         mode: None,
         ram: None,

@@ -65,8 +65,9 @@ pub fn alternatives(model: &ModelFacts, request: &PlanRequest) -> Result<Alterna
 }
 
 fn caches(request: &PlanRequest) -> Vec<(CacheType, CacheType)> {
-    let mut caches = vec![(request.cache_k, request.cache_v)];
-    caches.extend(CACHES.map(|cache| (cache, cache)).iter().filter(|pair| **pair != caches[0]));
+    let own = (request.cache_k, request.cache_v);
+    let mut caches = vec![own];
+    caches.extend(CACHES.map(|cache| (cache, cache)).iter().filter(|pair| **pair != own));
     caches
 }
 

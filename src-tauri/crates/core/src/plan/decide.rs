@@ -59,17 +59,15 @@ pub(super) fn decide(ground: &Ground<'_>, choice: Choice) -> Result<Decision, Pl
         return given(ground, choice, arrangement, None);
     }
     let mut answers = vec![layers.on_gpus(aim)?];
-    let best = |answers: &[Answer]| best_of(answers, aim);
     let faster_with_ram = || {
-        let reached = best(&answers).map_or(f64::INFINITY, |placed| placed.seconds);
+        let reached = best_of(&answers, aim).map_or(f64::INFINITY, |placed| placed.seconds);
         aim == Aim::Fastest && layers.bound_with_ram().is_some_and(|bound| bound < reached)
     };
-    if best(&answers).is_none() || faster_with_ram() {
+    if best_of(&answers, aim).is_none() || faster_with_ram() {
         answers.extend(layers.with_ram()?);
     }
     let bound = bound(ground, aim, &answers, by_tensors.as_ref());
-    let found = best(&answers).cloned();
-    let found = match found {
+    let found = match best_of(&answers, aim).cloned() {
         None if ground.is_plain() => fitting_by_memory(ground, choice)?,
         found => found.map(|placed| placed.arrangement),
     };

@@ -188,8 +188,8 @@ impl<'a> Ground<'a> {
 }
 
 /// What splits really take under one choice.
-struct Scales<'a> {
-    ground: &'a Ground<'a>,
+struct Scales<'g, 'a> {
+    ground: &'g Ground<'a>,
     choice: Choice,
     /// For splits over several GPUs, or the only one.
     several: Evaluator<'a>,
@@ -197,8 +197,8 @@ struct Scales<'a> {
     alone: Option<Evaluator<'a>>,
 }
 
-impl<'a> Scales<'a> {
-    fn new(ground: &'a Ground<'a>, choice: Choice) -> Result<Self, Refused> {
+impl<'g, 'a> Scales<'g, 'a> {
+    fn new(ground: &'g Ground<'a>, choice: Choice) -> Result<Self, Refused> {
         let devices: Vec<&DeviceBudget> = ground.request.devices.iter().collect();
         let several = Evaluator::new(ground.prepared, &flags(ground.request, choice, &devices, &[]))?;
         Ok(Self { ground, choice, several, alone: None })

@@ -15,7 +15,7 @@ mod fixes;
 mod ground;
 mod layers;
 mod limit;
-mod placement;
+pub mod placement;
 mod request;
 mod search;
 mod solve;

@@ -3,11 +3,18 @@
 //! Times of a decode step add up over the units (layers, then the output) and the crossings between GPUs, so the planner can
 //! search over [`Costs`] and the whole is still what [`Predicted`] says.
 
+mod calibration;
 mod card;
 mod costs;
+pub mod llama_cpp;
+pub mod setting;
+pub mod work;
 
+pub use calibration::Calibration;
 pub use card::{CardSpeed, Link, MemoryKind};
 pub use costs::{Costs, StageCosts};
+pub use setting::{Build, Setting};
+pub use work::Work;
 
 use serde::{Deserialize, Serialize};
 
