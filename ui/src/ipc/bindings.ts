@@ -507,6 +507,7 @@ export type GpuChoice = {
 	used: boolean,
 	/**  Memory to keep free on it. */
 	reserve: Bytes,
+	most: Bytes | null,
 };
 
 /**  What does not change while the driver is loaded. */
@@ -993,6 +994,9 @@ export type PlanAsk = {
 	/**  Tokens already in the cache for which decode speed is told. */
 	depth: number,
 	/**  Port for the server; absent: the first free one from 8080 on. */
+	order: number[] | null,
+	added: string[],
+	only_added: boolean,
 	port: number | null,
 };
 
@@ -1019,6 +1023,7 @@ export type PlanRequest = {
 	devices: DeviceBudget[],
 	/**  Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner. */
 	split: number[] | null,
+	order: number[] | null,
 	/**  What the plan should be best at. */
 	goal: Goal,
 	/**  How GPUs share the model; absent: chosen by the planner. */

@@ -21,7 +21,7 @@ import { GIB, MIB } from "../format/units";
 import { Follower } from "./follower.svelte";
 import { Asker } from "./latest.svelte";
 import { isVariant, keyOf } from "./source";
-import { askOf, CONTEXT_FIRST, FIRST_WISH, fixed, pinned, usedOf, withGpu, type Wish } from "./wish";
+import { askOf, CONTEXT_FIRST, FIRST_WISH, fixed, NO_SPLIT, pinned, usedOf, withGpu, type Wish } from "./wish";
 
 /** Memory in use may move this much before the plan counts as out of date. */
 const DRIFT_MAX = 0.25 * GIB;
@@ -121,16 +121,16 @@ export class Planner {
       this.#remember(model, model.source.path);
     }
     const other = before === null || !isVariant(before.source, model.source);
-    let { context, split } = this.wish;
+    let { context, split, order } = this.wish;
     if (other) {
       this.#void();
       context = { kind: "tokens", tokens: CONTEXT_FIRST };
     }
-    if (other || before.layers !== model.layers) split = null;
+    if (other || before.layers !== model.layers) ({ split, order } = NO_SPLIT);
     if (context.kind === "tokens" && context.tokens > model.context_trained) {
       context = { kind: "tokens", tokens: model.context_trained };
     }
-    this.set({ context, split });
+    this.set({ context, split, order });
   }
 
   ask(model: ModelRef): PlanAsk {
@@ -176,7 +176,7 @@ export class Planner {
   /** Other cards mean other wishes, and no plan until there is one for them. */
   machineChanged(): void {
     this.#void();
-    this.set({ gpus: {}, split: null });
+    this.set({ gpus: {}, ...NO_SPLIT });
   }
 
   #void(): void {

@@ -17,11 +17,15 @@ describe("a wish", () => {
     expect(ask({ ...FIRST_WISH, ram }).ram).toEqual({ bytes: 4 * GIB, bandwidth_mb_s: null });
     expect(ask({ ...FIRST_WISH, ram: { ...ram, used: false } }).ram).toBeNull();
   });
+  it("counts on cards that are not here only where they are named", () => {
+    expect(ask()).toMatchObject({ added: [], only_added: false });
+    expect(ask({ ...FIRST_WISH, added: ["RTX 4090"] }).added).toEqual(["RTX 4090"]);
+  });
   it("ends a split by hand when GPUs come or go, not when they keep more free", () => {
     const wish = { ...FIRST_WISH, split: [4, 5] };
     expect(withGpu(wish, "GPU-1", { used: false }).split).toBeNull();
     expect(withGpu(wish, "GPU-1", { reserve: GIB }).split).toEqual([4, 5]);
-    expect(ask(withGpu(FIRST_WISH, "GPU-1", { used: false })).gpus).toEqual([{ gpu: "GPU-1", used: false, reserve: GIB }]);
+    expect(ask(withGpu(FIRST_WISH, "GPU-1", { used: false })).gpus).toEqual([{ gpu: "GPU-1", used: false, reserve: GIB, most: null }]);
   });
 });
 
@@ -47,8 +51,8 @@ describe("an alternative", () => {
       if (choice !== "devices") expect(to).toHaveProperty(choice, value);
     }
     expect(to.gpus).toEqual([
-      { gpu: "GPU-1", used: true, reserve: 5 },
-      { gpu: "GPU-0", used: false, reserve: 0 },
+      { gpu: "GPU-1", used: true, reserve: 5, most: null },
+      { gpu: "GPU-0", used: false, reserve: 0, most: null },
     ]);
     expect([to.model, to.port]).toEqual([file, 8081]);
   });

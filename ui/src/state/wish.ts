@@ -41,8 +41,12 @@ export interface Wish {
   ram: { used: boolean; bytes: number };
   allGpus: boolean;
   gpus: Readonly<Record<GpuId, GpuWish>>;
+  /** Cards that are not here, by name: the plan is then a what-if. They count as the last GPUs. */
+  added: readonly string[];
   /** Units per GPU set by hand. */
   split: readonly number[] | null;
+  /** The engine's order of the GPUs, where a split by hand belongs to one. */
+  order: readonly number[] | null;
 }
 
 export const FIRST_WISH: Wish = {
@@ -56,15 +60,20 @@ export const FIRST_WISH: Wish = {
   ram: { used: false, bytes: RAM_FIRST },
   allGpus: false,
   gpus: {},
+  added: [],
   split: null,
+  order: null,
 };
+
+/** What ends a split by hand, because it counts units of other GPUs or other layers. */
+export const NO_SPLIT = { split: null, order: null };
 
 export const usedOf = (wish: Wish, gpu: GpuId): boolean => wish.gpus[gpu]?.used ?? true;
 
 /** The wish with one GPU changed. What a split by hand means depends on which GPUs are used, so a change of that ends it. */
 export function withGpu(wish: Wish, gpu: GpuId, change: Partial<GpuWish>): Wish {
   const gpus = { ...wish.gpus, [gpu]: { used: usedOf(wish, gpu), reserve: wish.gpus[gpu]?.reserve ?? null, ...change } };
-  return { ...wish, gpus, split: change.used === undefined ? wish.split : null };
+  return { ...wish, gpus, ...(change.used === undefined ? {} : NO_SPLIT) };
 }
 
 /** The wish as a question about a model. */
@@ -82,8 +91,11 @@ export function askOf(wish: Wish, model: ModelRef, reserveOf: (gpu: GpuId) => nu
     ram: wish.ram.used ? { bytes: wish.ram.bytes, bandwidth_mb_s: null } : null,
     all_gpus: wish.allGpus,
     experts_in_ram: null,
-    gpus: Object.entries(wish.gpus).map(([gpu, { used, reserve }]) => ({ gpu, used, reserve: reserve ?? reserveOf(gpu) })),
+    gpus: Object.entries(wish.gpus).map(([gpu, { used, reserve }]) => ({ gpu, used, reserve: reserve ?? reserveOf(gpu), most: null })),
+    added: [...wish.added],
+    only_added: false,
     split: wish.split === null ? null : [...wish.split],
+    order: wish.order === null ? null : [...wish.order],
     port: null,
   };
 }
@@ -91,9 +103,9 @@ export function askOf(wish: Wish, model: ModelRef, reserveOf: (gpu: GpuId) => nu
 /** The question that gives exactly an alternative: every choice pinned, and no GPU but its own. */
 export function pinned(ask: PlanAsk, { request }: Alternative, gpus: readonly GpuFacts[]): PlanAsk {
   const { devices, ...choices } = request;
-  const mine = devices.map(({ gpu, reserve }): GpuChoice => ({ gpu, used: true, reserve }));
+  const mine = devices.map(({ gpu, reserve }): GpuChoice => ({ gpu, used: true, reserve, most: null }));
   const own = new Set(mine.map(({ gpu }) => gpu));
-  const others = gpus.filter(({ id }) => !own.has(id)).map(({ id }): GpuChoice => ({ gpu: id, used: false, reserve: 0 }));
+  const others = gpus.filter(({ id }) => !own.has(id)).map(({ id }): GpuChoice => ({ gpu: id, used: false, reserve: 0, most: null }));
   return { ...ask, ...choices, gpus: [...mine, ...others] };
 }
 
@@ -119,7 +131,7 @@ export function fixed(wish: Wish, fix: Fix, gpus: readonly GpuFacts[]): Wish {
       return { ...wish, cache: fix.cache, context: { kind: "tokens", tokens: fix.tokens } };
     case "ram":
       // A split by hand counts layers on GPUs, of which there are now fewer.
-      return { ...wish, ram: { used: true, bytes: Math.max(wish.ram.bytes, fix.bytes) }, split: null };
+      return { ...wish, ram: { used: true, bytes: Math.max(wish.ram.bytes, fix.bytes) }, ...NO_SPLIT };
     case "gpus":
       return gpus.filter(({ index }) => fix.indices.includes(index)).reduce((to, { id }) => withGpu(to, id, { used: true }), wish);
     case "micro_batch":

@@ -22,9 +22,9 @@ const plan = {
 const view = (verdict: Verdict) =>
   ({ planned_in_us: 900, plan: { ...plan, host: { ...plan.host }, verdict } }) as unknown as PlanView;
 
-function show(verdict: Verdict, state: { planning?: boolean; old?: boolean } = {}) {
+function show(verdict: Verdict, state: { planning?: boolean; old?: boolean; added?: string[] } = {}) {
   const [onapply, onfix] = [vi.fn(), vi.fn()];
-  const props = { view: view(verdict), planning: false, old: false, onapply, onfix, ...state };
+  const props = { view: view(verdict), planning: false, old: false, added: [], onapply, onfix, ...state };
   return { ...render(PlanBar, props), onapply, onfix };
 }
 
@@ -46,6 +46,12 @@ describe("the plan's bar", () => {
     expect(screen.getByTestId("plan-verdict").textContent).toContain("before the last change");
     await rerender({ old: false });
     expect(apply.disabled).toBe(false);
+  });
+
+  it("does not let a plan be applied that counts on cards which are not here", () => {
+    show(fits, { added: ["RTX 4090"] });
+    expect(screen.getByTestId<HTMLButtonElement>("plan-apply").disabled).toBe(true);
+    expect(screen.getByTestId("plan-verdict").textContent).toContain("What if: RTX 4090 were here");
   });
 
   it("says by how much a plan does not fit, and on which GPU", () => {
@@ -91,7 +97,7 @@ describe("the plan's bar", () => {
     const ram = view(fits);
     ram.plan.experts_in_ram = [0];
     ram.plan.host.weights = 19.5 * GIB;
-    const { unmount } = render(PlanBar, { view: ram, planning: false, old: false, onapply: vi.fn(), onfix: vi.fn() });
+    const { unmount } = render(PlanBar, { view: ram, planning: false, old: false, added: [], onapply: vi.fn(), onfix: vi.fn() });
     expect(screen.getByTestId("plan-verdict").textContent.replaceAll("\u00a0", " ")).toContain("Fits with 19.50 GiB in RAM");
     unmount();
     show({ ...short, fixes: [{ kind: "others", gpu: 0, bytes: GIB }, fix] });
