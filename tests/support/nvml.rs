@@ -70,5 +70,8 @@ fn card(index: u64, name: &str, gib: u64) -> Value {
         "performance_state": 2,
         "event_reasons": 4,
         "compute_capability": [8, 6],
+        "memory_bus_bits": gib * 16,
+        "cores": if gib == 24 { 10_496 } else { 3_584 },
+        "p2p": false,
     })
 }

@@ -100,6 +100,8 @@ card_calls! {
     nvmlDeviceGetCurrPcieLinkWidth: c_uint = |card| told(card.pcie).map(|pcie| pcie.width);
     nvmlDeviceGetMaxPcieLinkGeneration: c_uint = |card| told(card.pcie).map(|pcie| pcie.generation_max);
     nvmlDeviceGetMaxPcieLinkWidth: c_uint = |card| told(card.pcie).map(|pcie| pcie.width_max);
+    nvmlDeviceGetMemoryBusWidth: c_uint = |card| told(card.memory_bus_bits);
+    nvmlDeviceGetNumGpuCores: c_uint = |card| told(card.cores);
     nvmlDeviceGetPerformanceState: c_uint = |card| told(card.performance_state);
     nvmlDeviceGetCurrentClocksEventReasons: c_ulonglong = |card| told(card.event_reasons);
     nvmlDeviceGetCurrentClocksThrottleReasons: c_ulonglong = |card| told(card.event_reasons);
@@ -314,6 +316,26 @@ unsafe extern "C" fn nvmlDeviceGetMaxClockInfo(device: usize, clock: c_uint, out
         let mhz = told(card.clocks_max_mhz.get(clock_name(clock)?).copied())?;
         // SAFETY: the caller's contract, see the head of this file.
         unsafe { put(out, mhz) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetP2PStatus(device: usize, _other: usize, _index: c_uint, out: *mut c_uint) -> c_uint {
+    code(script::answer_card("nvmlDeviceGetP2PStatus", device, |card| {
+        // NVML_P2P_STATUS_OK is 0, NVML_P2P_STATUS_GPU_NOT_SUPPORTED is 2.
+        let status = if told(card.p2p)? { 0 } else { 2 };
+        // SAFETY: the caller's contract, see the head of this file.
+        unsafe { put(out, status) }
+    }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nvmlDeviceGetNvLinkState(device: usize, link: c_uint, out: *mut c_uint) -> c_uint {
+    code(script::answer_card("nvmlDeviceGetNvLinkState", device, |card| {
+        let place = usize::try_from(link).map_err(|_| Code::INVALID_ARGUMENT)?;
+        let active = told(card.nvlinks.get(place).copied())?;
+        // SAFETY: the caller's contract, see the head of this file.
+        unsafe { put(out, c_uint::from(active)) }
     }))
 }
 

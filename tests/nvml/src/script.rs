@@ -59,6 +59,13 @@ pub(crate) struct Card {
     pub(crate) performance_state: Option<u32>,
     pub(crate) event_reasons: Option<u64>,
     pub(crate) compute_capability: Option<[i32; 2]>,
+    pub(crate) memory_bus_bits: Option<u32>,
+    pub(crate) cores: Option<u32>,
+    /// Whether it reads the memory of other cards directly.
+    pub(crate) p2p: Option<bool>,
+    /// For each of its NVLinks, whether it is up.
+    #[serde(default)]
+    pub(crate) nvlinks: Vec<bool>,
     #[serde(default)]
     pub(crate) compute_processes: Vec<Process>,
     #[serde(default)]

@@ -41,6 +41,8 @@ macro_rules! for_each_command {
             catalogue() -> Vec<$crate::api::CatalogueRow>;
             /// Plans a model on this machine as it is now.
             plan(ask: $crate::api::PlanAsk) -> $crate::api::PlanView;
+            /// The plans worth considering for an ask, the best for its goal first.
+            alternatives(ask: $crate::api::PlanAsk) -> dualgpuopt_core::plan::Alternatives;
             /// Sets the engine's program, or looks for it again when `path` is absent.
             set_engine(path: Option<String>) -> $crate::api::EngineView;
             /// Plans once more against the machine as it is now, and starts the engine.
@@ -200,6 +202,9 @@ pub struct GpuChoice {
     pub used: bool,
     /// Memory to keep free on it.
     pub reserve: Bytes,
+    /// The most that a plan may take on it; absent: all that is free.
+    #[serde(default)]
+    pub most: Option<Bytes>,
 }
 
 /// What the user wants planned: an intention, held against the machine as it is when asked.
@@ -219,8 +224,17 @@ pub struct PlanAsk {
     pub micro_batch: u32,
     /// GPUs; those not named are used with the default reserve.
     pub gpus: Vec<GpuChoice>,
-    /// Units per used GPU fixed by hand.
+    /// Units per used GPU fixed by hand; as [`dualgpuopt_core::plan::PlanRequest::split`].
     pub split: Option<Vec<u32>>,
+    /// Positions among the used GPUs of those that `split` uses, in the engine's order; absent: as they come.
+    #[serde(default)]
+    pub order: Option<Vec<u32>>,
+    /// Cards to plan with beside this machine's, in words: `RTX 4090`, `RTX 3090@free=22GiB`. They count as the last GPUs.
+    #[serde(default)]
+    pub added: Vec<String>,
+    /// Whether the plan is for `added` alone, as if this machine had no GPUs.
+    #[serde(default)]
+    pub only_added: bool,
     /// What the plan should be best at.
     pub goal: Goal,
     /// How GPUs share the model; absent: chosen by the planner.

@@ -7,14 +7,14 @@ use dualgpuopt_core::command::LaunchSpec;
 use dualgpuopt_core::engine::llama_cpp;
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::gpu::{Machine, SourceHealth, SourceKind};
-use dualgpuopt_core::plan::{DeviceBudget, Plan, PlanError, Verdict};
+use dualgpuopt_core::plan::{Alternatives, DeviceBudget, Plan, PlanError, Verdict, alternatives};
 use dualgpuopt_core::session::{LogBatch, SessionId, SessionView};
 use dualgpuopt_launch::{LaunchError, SessionError};
 
 use crate::api::{
     AppEvent, EngineView, HistoryQuery, HistoryView, ModelRef, ModelView, Overview, PlanAsk, PlanView, SourceChoice,
 };
-use crate::planning::{PlanKey, Planned};
+use crate::planning::{PlanKey, Planned, Question};
 use crate::subject::Subject;
 use crate::{App, engine, environment, lock, models, planning};
 
@@ -97,6 +97,20 @@ impl App {
         blocking(move || app.plan_subject(&ask, &app.inner.subjects.find(&ask.model)?)).await?
     }
 
+    /// The plans worth considering for an ask, the best for its goal first.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub async fn alternatives(&self, ask: PlanAsk) -> Result<Alternatives, AppError> {
+        let app = self.clone();
+        blocking(move || {
+            let subject = app.inner.subjects.find(&ask.model)?;
+            let (question, _) = app.question(&ask)?;
+            Ok(alternatives(subject.facts(), &question.request)?)
+        })
+        .await?
+    }
+
     /// Sets the engine's program, or looks for it again when `path` is absent.
     ///
     /// # Errors
@@ -126,6 +140,10 @@ impl App {
         let prepare = move || -> Result<(LaunchSpec, Arc<Planned>, Machine), AppError> {
             let subject = app.inner.subjects.find(&ask.model)?;
             subject.needs_file()?;
+            if !ask.added.is_empty() {
+                let message = "The plan counts on cards that are not in this machine, so it cannot be started.";
+                return Err(AppError::new(Code::BadRequest, message).hint("Plan with this machine's GPUs alone."));
+            }
             let program = app.engine_program()?;
             let (planned, machine, _) = app.plan_for(&ask, &subject)?;
             if let Verdict::DoesNotFit { reason, .. } = &planned.plan.verdict {
@@ -210,13 +228,7 @@ impl App {
 
     /// The plan for an ask, from the cache where the same question was answered before.
     fn plan_for(&self, ask: &PlanAsk, subject: &Subject) -> Result<(Arc<Planned>, Machine, Vec<String>), AppError> {
-        let (machine, frame, health) = {
-            let telemetry = lock(&self.inner.telemetry);
-            (telemetry.machine.clone(), telemetry.frame.clone(), telemetry.health.clone())
-        };
-        let machine = machine.ok_or_else(|| no_machine(&health))?;
-        let mut question = planning::question(ask, &machine, frame.as_ref(), &mut lock(&self.inner.in_use))?;
-        self.put_measured(&machine, &mut question.request.devices);
+        let (question, machine) = self.question(ask)?;
         let key = PlanKey { model: subject.clone(), request: question.request };
         let planned = self
             .inner
@@ -224,6 +236,22 @@ impl App {
             .try_get_with_by_ref(&key, || Planned::new(subject.facts(), &key.request).map(Arc::new))
             .map_err(|error| AppError::from(PlanError::clone(&error)))?;
         Ok((planned, machine, question.doubts))
+    }
+
+    /// An ask, held against the machine as it is now.
+    fn question(&self, ask: &PlanAsk) -> Result<(Question, Machine), AppError> {
+        let (machine, frame, health) = {
+            let telemetry = lock(&self.inner.telemetry);
+            (telemetry.machine.clone(), telemetry.frame.clone(), telemetry.health.clone())
+        };
+        let machine = match machine {
+            Some(machine) => machine,
+            None if ask.only_added => planning::nothing(),
+            None => return Err(no_machine(&health)),
+        };
+        let mut question = planning::question(ask, &machine, frame.as_ref(), &mut lock(&self.inner.in_use))?;
+        self.put_measured(&machine, &mut question.request.devices);
+        Ok((question, machine))
     }
 
     /// The machine's GPUs with the memory that is free now; `None` while none is known.
@@ -266,8 +294,8 @@ impl App {
         };
         let mut spec =
             llama_cpp::command::launch_spec(&subject.path(), &subject.facts().name, plan, program, HOST, port);
-        if machine.source == SourceKind::Simulated {
-            // Identities of simulated cards would hide every real one from the engine.
+        if machine.source == SourceKind::Simulated || !ask.added.is_empty() {
+            // Identities of cards that are not there would hide every real one from the engine.
             spec.env.clear();
         }
         Ok(spec)

@@ -107,7 +107,8 @@ impl App {
         {
             return None;
         }
-        let used = plan.devices.iter().zip(&plan.split).filter(|(_, units)| **units > 0).map(|(device, _)| device);
+        // As the engine numbers them.
+        let used = plan.order.iter().filter_map(|&at| plan.devices.get(at as usize)); // at most sixteen GPUs
         let keys: Option<Vec<_>> = used
             .map(|device| {
                 let facts = machine.gpus.iter().find(|gpu| gpu.id == device.gpu)?;

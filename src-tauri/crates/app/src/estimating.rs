@@ -14,6 +14,7 @@ use dualgpuopt_core::engine::vllm::gpu::{total_of_card, total_of_nvml};
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::gpu::{Frame, GpuFacts, Machine, Metric};
 use dualgpuopt_core::model::{Adapter, ModelFacts, ModelHeader, Projector};
+use dualgpuopt_core::speed::CardSpeed;
 use dualgpuopt_core::units::Bytes;
 use dualgpuopt_model::read_header;
 
@@ -35,6 +36,8 @@ pub struct Candidate {
     pub total: Bounded,
     /// Memory that nobody holds now, bytes.
     pub free: Bounded,
+    /// What of it decides speed; absent: not known.
+    pub speed: Option<CardSpeed>,
 }
 
 /// GPUs in words. Free memory that is given is what the engine will find; that of a card named alone is not.
@@ -44,8 +47,7 @@ pub fn described(gpus: &[Described]) -> Vec<Candidate> {
 }
 
 fn one_described(gpu: &Described) -> Candidate {
-    let card = gpu.name.as_deref().and_then(card::card);
-    let total = card.map_or(Bounded::exact(gpu.free), |card| total_of_card(card.name, card.memory));
+    let total = gpu.name.as_deref().map_or(Bounded::exact(gpu.free), |name| total_of_card(name, gpu.total));
     Candidate {
         uuid: None,
         name: gpu.name.clone(),
@@ -56,6 +58,7 @@ fn one_described(gpu: &Described) -> Candidate {
         },
         total,
         free: if gpu.free_given { Bounded::exact(gpu.free) } else { total },
+        speed: gpu.speed,
     }
 }
 
@@ -88,6 +91,7 @@ fn one_present(app: &App, machine: &Machine, facts: &GpuFacts, frame: &Frame, do
         },
         total: total_of_nvml(facts.memory_total.unwrap_or(free).0, reserved.map(|bytes| bytes.0)),
         free: Bounded::exact(free.0),
+        speed: card::speed_of(facts),
     }
 }
 
@@ -183,6 +187,7 @@ mod tests {
             gpu,
             total: Bounded::exact(1 << 34),
             free: Bounded::exact(1 << 34),
+            speed: None,
         };
         names.iter().enumerate().map(one).collect()
     }

@@ -19,6 +19,7 @@ mod marks;
 mod models;
 pub mod naming;
 mod planning;
+pub mod ram;
 mod spawner;
 mod subject;
 mod telemetry;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dualgpuopt_core::card::{self, described};
 use dualgpuopt_core::error::{AppError, Code};
-use dualgpuopt_core::gpu::{Frame, GpuFacts, GpuId, Machine, Metric};
+use dualgpuopt_core::gpu::{Frame, GpuFacts, GpuId, Machine, Metric, SourceKind};
 use dualgpuopt_core::model::ModelFacts;
 use dualgpuopt_core::plan::{DeviceBudget, Explanation, Plan, PlanError, PlanRequest, explain, plan};
 use dualgpuopt_core::units::Bytes;
@@ -70,14 +71,27 @@ pub(crate) fn question(
     frame: Option<&Frame>,
     in_use: &mut InUse,
 ) -> Result<Question, AppError> {
-    if let Some(unknown) = ask.gpus.iter().find(|choice| machine.gpus.iter().all(|gpu| gpu.id != choice.gpu)) {
+    let added = added(ask, machine)?;
+    let known = |id: &GpuId| {
+        machine.gpus.iter().any(|gpu| gpu.id == *id) || added.iter().any(|device| device.gpu == *id)
+    };
+    if let Some(unknown) = ask.gpus.iter().find(|choice| !known(&choice.gpu)) {
         return Err(AppError::new(Code::BadRequest, format!("There is no GPU {} on this machine.", unknown.gpu))
             .hint("Plan again with the GPUs that are there now."));
     }
-    if machine.gpus.is_empty() {
+    if machine.gpus.is_empty() && added.is_empty() {
         return Err(AppError::new(Code::NoGpus, NO_GPUS).hint("Check nvidia-smi, or use simulated GPUs."));
     }
-    let (devices, doubts) = devices(&ask.gpus, machine, frame, in_use);
+    let (mut devices, mut doubts) = if ask.only_added {
+        (Vec::new(), Vec::new())
+    } else {
+        devices(&ask.gpus, machine, frame, in_use)
+    };
+    if !added.is_empty() {
+        let names: Vec<_> = added.iter().map(|device| format!("GPU {} ({})", device.index, device.name)).collect();
+        doubts.push(format!("Not in this machine: {}.", names.join(", ")));
+    }
+    devices.extend(added.into_iter().filter_map(|device| chosen(&ask.gpus, device)));
     if devices.is_empty() {
         return Err(AppError::new(Code::NoGpus, "No GPU is left to plan for.").hint("Select at least one GPU."));
     }
@@ -102,6 +116,54 @@ pub(crate) fn question(
     })
 }
 
+/// A machine of which nothing is known.
+pub(crate) fn nothing() -> Machine {
+    Machine {
+        source: SourceKind::Nvml,
+        gpus: Vec::new(),
+        driver_version: None,
+        cuda_version: None,
+        nvml_version: None,
+    }
+}
+
+/// The cards that an ask adds to the machine's, numbered behind them.
+fn added(ask: &PlanAsk, machine: &Machine) -> Result<Vec<DeviceBudget>, AppError> {
+    let next = if ask.only_added { None } else { machine.gpus.iter().map(|gpu| gpu.index + 1).max() };
+    let mut devices = Vec::new();
+    for text in &ask.added {
+        let described = described(text).map_err(|error| {
+            AppError::new(Code::BadRequest, error.to_string()).hint("Name cards as the driver does: RTX 4090.")
+        })?;
+        devices.extend(described.into_iter().map(|card| DeviceBudget {
+            gpu: GpuId(String::new()),
+            index: 0,
+            name: card.name.clone().unwrap_or_else(|| "described GPU".to_owned()),
+            total: Bytes(card.total),
+            others: Bytes(card.total.saturating_sub(card.free)),
+            reserve: RESERVE_DEFAULT,
+            capability: Some(card.capability),
+            measured_context: None,
+            speed: card.speed,
+        }));
+    }
+    for (index, device) in (next.unwrap_or(0)..).zip(&mut devices) {
+        (device.index, device.gpu) = (index, GpuId(format!("{ADDED}{index}")));
+    }
+    Ok(devices)
+}
+
+/// What identifies a card that is not there begins with this.
+const ADDED: &str = "added-";
+
+/// A budget as the user's choices leave it; `None` where the GPU is switched off.
+fn chosen(choices: &[GpuChoice], device: DeviceBudget) -> Option<DeviceBudget> {
+    let Some(choice) = choices.iter().find(|choice| choice.gpu == device.gpu) else { return Some(device) };
+    let free = device.total.saturating_sub(device.others);
+    let beyond = choice.most.map_or(Bytes::ZERO, |most| free.saturating_sub(most));
+    choice.used.then(|| DeviceBudget { reserve: choice.reserve.max(beyond), ..device })
+}
+
 /// The GPUs that may be used as they are now, and doubts about them, one sentence each.
 pub(crate) fn devices(
     choices: &[GpuChoice],
@@ -112,13 +174,11 @@ pub(crate) fn devices(
     let mut doubts = Vec::new();
     let mut devices = Vec::new();
     for gpu in &machine.gpus {
-        let choice = choices.iter().find(|choice| choice.gpu == gpu.id);
-        if choice.is_some_and(|choice| !choice.used) {
+        if choices.iter().any(|choice| choice.gpu == gpu.id && !choice.used) {
             continue;
         }
-        let reserve = choice.map_or(RESERVE_DEFAULT, |choice| choice.reserve);
-        match budget(gpu, frame, reserve, in_use, &mut doubts) {
-            Some(device) => devices.push(device),
+        match budget(gpu, frame, in_use, &mut doubts) {
+            Some(device) => devices.extend(chosen(choices, device)),
             None => doubts.push(format!("GPU {} is left out: the driver does not tell its memory.", gpu.index)),
         }
     }
@@ -128,7 +188,6 @@ pub(crate) fn devices(
 fn budget(
     gpu: &GpuFacts,
     frame: Option<&Frame>,
-    reserve: Bytes,
     in_use: &mut InUse,
     doubts: &mut Vec<String>,
 ) -> Option<DeviceBudget> {
@@ -148,10 +207,10 @@ fn budget(
         name: gpu.name.clone(),
         total,
         others,
-        reserve,
+        reserve: RESERVE_DEFAULT,
         capability: gpu.capability(),
         measured_context: None,
-        speed: None,
+        speed: card::speed_of(gpu),
     })
 }
 
@@ -166,7 +225,7 @@ pub(crate) fn whole(bytes: f64) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use dualgpuopt_core::gpu::{GpuSample, SourceKind};
+    use dualgpuopt_core::gpu::{GpuSample, SpeedFacts};
     use dualgpuopt_core::plan::{CacheType, ContextWish, Goal};
     use dualgpuopt_core::reading::{Reading, Why};
     use dualgpuopt_core::time::Stamp;
@@ -184,6 +243,7 @@ mod tests {
             compute_capability: Some((8, 6)),
             pcie_generation_max: None,
             pcie_width_max: None,
+            speed_facts: SpeedFacts::default(),
         };
         Machine {
             source: SourceKind::Simulated,
@@ -204,6 +264,9 @@ mod tests {
             micro_batch: 512,
             gpus,
             split: None,
+            order: None,
+            added: vec![],
+            only_added: false,
             goal: Goal::default(),
             mode: None,
             ram: None,
@@ -235,7 +298,7 @@ mod tests {
 
     #[test]
     fn unused_unknown_and_no_gpus() {
-        let off = |id: &str| GpuChoice { gpu: GpuId(id.into()), used: false, reserve: Bytes::ZERO };
+        let off = |id: &str| GpuChoice { gpu: GpuId(id.into()), used: false, reserve: Bytes::ZERO, most: None };
         let one = question(&ask(vec![off("GPU-0")]), &machine(2), None, &mut InUse::default()).expect("one is left");
         assert_eq!(one.request.devices.len(), 1);
         assert_eq!(one.request.devices[0].index, 1);

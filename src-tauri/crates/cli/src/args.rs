@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use dualgpuopt_core::plan::CacheType;
+use dualgpuopt_core::plan::{CacheType, Goal};
 
 /// Plan, launch and watch language models on several GPUs.
 ///
@@ -121,11 +121,61 @@ impl From<Cache> for CacheType {
     }
 }
 
+/// What a plan is best at.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum PlanGoal {
+    /// Most tokens per second of one request.
+    #[default]
+    Fastest,
+    /// Most tokens per second of all parallel requests together.
+    Throughput,
+    /// The longest context.
+    Context,
+    /// The most memory left on the GPU with the least.
+    Headroom,
+}
+
+impl From<PlanGoal> for Goal {
+    fn from(goal: PlanGoal) -> Self {
+        match goal {
+            PlanGoal::Fastest => Self::Fastest,
+            PlanGoal::Throughput => Self::Throughput,
+            PlanGoal::Context => Self::Context,
+            PlanGoal::Headroom => Self::Headroom,
+        }
+    }
+}
+
 /// Options of `plan`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// What the plan should be best at.
+    #[arg(long, value_name = "GOAL", value_enum, default_value_t)]
+    pub(crate) goal: PlanGoal,
+    /// Fixes a choice; may be given several times: mode=layer|tensor, split=40,41 (units per GPU), order=1,0, gpus=all,
+    /// kv=q8_0 (or kv=q8_0,f16 for K and V), ctx=N, ubatch=N, parallel=N, experts=N (layers whose experts stay in system RAM).
+    #[arg(long, value_name = "CHOICE")]
+    pub(crate) pin: Vec<String>,
+    /// Cards to plan for instead of the GPUs here, parted by commas: "RTX 4090,RTX 3060@pcie4x4+free=11GiB".
+    #[arg(long, value_name = "LIST")]
+    pub(crate) gpus: Option<String>,
+    /// The most that the plan may take on a GPU, by its number or UUID: 1=20 (GiB). May be given several times.
+    #[arg(long, value_name = "GPU=GIB")]
+    pub(crate) budget: Vec<String>,
+    /// Plans as if: off=1 (that GPU were switched off), add=RTX 4090 (that card were here). May be given several times.
+    #[arg(long, value_name = "CHANGE")]
+    pub(crate) what_if: Vec<String>,
+    /// System RAM that layers or experts may use, GiB; "auto" for what is free now.
+    #[arg(long, value_name = "GIB")]
+    pub(crate) ram: Option<String>,
+    /// Tokens already in the cache for which the speed of generation is told.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
+    pub(crate) depth: u32,
+    /// Also shows the plans that no other beats in speed, context, quality of the cache and memory left together.
+    #[arg(long)]
+    pub(crate) alternatives: bool,
     /// JSON, with every byte.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,13 +1,14 @@
 //! `dualgpuopt plan`: how a model falls on the GPUs.
 
+mod options;
+
 use std::path::Path;
 use std::process::ExitCode;
 
 use dualgpuopt_app::api::{ModelRef, ModelView, PlanAsk, PlanView};
 use dualgpuopt_app::naming;
 use dualgpuopt_core::engine::llama_cpp::explain::Line;
-use dualgpuopt_core::error::AppError;
-use dualgpuopt_core::plan::{ContextWish, Goal, Plan, Verdict};
+use dualgpuopt_core::plan::{Alternatives, ContextWish, Goal, Plan, Verdict};
 use serde::Serialize;
 
 use crate::args::{Args, ModelArgs, PlanArgs};
@@ -16,7 +17,7 @@ use crate::host::{self, Host};
 use crate::{explained, output, render};
 
 /// Version of the JSON form. Fields may be added; none changes its meaning without a new version.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// `plan --json`.
 #[derive(Serialize)]
@@ -25,6 +26,9 @@ struct PlanJson<'a> {
     model: &'a ModelView,
     plan: &'a Plan,
     command: &'a str,
+    /// With `--alternatives` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alternatives: Option<&'a Alternatives>,
     /// With `--explain` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<Explained<'a>>,
@@ -38,21 +42,30 @@ struct Explained<'a> {
 pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> {
     let host = Host::start(args, None)?;
     let app = host.app.clone();
-    let ask = ask(&options.model, None)?;
+    let mut ask = options::chosen(ask(&options.model, None)?, options)?;
     let planned = host.runtime.block_on(async {
         // A file that cannot be read is said before a GPU that is not there.
         app.open_model(ask.model.clone()).await?;
-        host::first_frame(&app).await?;
-        let view = app.plan(ask).await?;
-        Ok::<_, AppError>(view)
+        let here = if ask.only_added { Vec::new() } else { host::first_frame(&app).await?.0.gpus };
+        ask.gpus = options::gpus(options, &here)?;
+        let view = app.plan(ask.clone()).await?;
+        let alternatives = if options.alternatives { Some(app.alternatives(ask).await?) } else { None };
+        Ok::<_, Failure>((view, alternatives))
     });
     host.shut_down();
-    let view = planned?;
-    output::line(&match (options.json, options.explain) {
-        (true, explain) => json(&view, explain),
-        (false, true) => format!("{}\n\n{}", render::plan(&view), explained::text(&view.plan, &view.explanation)),
-        (false, false) => render::plan(&view),
-    })?;
+    let (view, alternatives) = planned?;
+    if options.json {
+        output::line(&json(&view, options.explain, alternatives.as_ref()))?;
+        return Ok(code(&view));
+    }
+    let mut text = render::plan(&view);
+    if let Some(alternatives) = &alternatives {
+        text = format!("{text}\n\n{}", render::alternatives(alternatives));
+    }
+    if options.explain {
+        text = format!("{text}\n\n{}", explained::text(&view.plan, &view.explanation));
+    }
+    output::line(&text)?;
     Ok(code(&view))
 }
 
@@ -67,6 +80,9 @@ pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failu
         micro_batch: model.ubatch_size,
         gpus: Vec::new(),
         split: None,
+        order: None,
+        added: Vec::new(),
+        only_added: false,
         goal: Goal::default(),
         mode: None,
         ram: None,
@@ -93,9 +109,9 @@ pub(crate) fn code(view: &PlanView) -> ExitCode {
     }
 }
 
-fn json(view: &PlanView, explain: bool) -> String {
+fn json(view: &PlanView, explain: bool, alternatives: Option<&Alternatives>) -> String {
     let PlanView { model, plan, command, explanation, .. } = view;
     let explanation = explain.then_some(Explained { lines: explanation });
-    let json = PlanJson { schema: SCHEMA, model, plan, command, explanation };
+    let json = PlanJson { schema: SCHEMA, model, plan, command, alternatives, explanation };
     serde_json::to_string(&json).expect("numbers, strings and lists always serialise")
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use dualgpuopt_app::api::PlanView;
 use dualgpuopt_core::gpu::{Frame, GpuSample, Machine, Metric, SourceKind, throttle_text};
-use dualgpuopt_core::plan::{DevicePlan, Fix, Verdict};
+use dualgpuopt_core::plan::{Alternatives, DevicePlan, Fix, Plan, PlanMode, Verdict};
+use dualgpuopt_core::speed::Predicted;
 use dualgpuopt_core::reading::Reading;
 use dualgpuopt_core::units::{Bytes, GIB, thousands};
 
@@ -98,13 +99,14 @@ pub(crate) fn plan(view: &PlanView) -> String {
         thousands(plan.context_limit.into()),
         thousands(plan.context_trained.into())
     );
+    speed(&mut text, plan);
     let _ = writeln!(
         text,
         "{:<34} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9} {:>8}  Layers",
         "GiB", "Weights", "KV", "Compute", "Driver", "Others", "Keep free", "Free"
     );
     for device in &plan.devices {
-        text.push_str(&device_line(device));
+        text.push_str(&device_line(plan, device));
     }
     let host = &plan.host;
     let _ = writeln!(
@@ -112,7 +114,7 @@ pub(crate) fn plan(view: &PlanView) -> String {
         "{:<34} {:>8} {:>8} {:>8}",
         "System RAM",
         short_gib(host.weights),
-        "",
+        if host.kv_cache > Bytes::ZERO { short_gib(host.kv_cache) } else { String::new() },
         short_gib(host.compute + host.output)
     );
     for note in &plan.notes {
@@ -128,11 +130,68 @@ pub(crate) fn plan(view: &PlanView) -> String {
     text
 }
 
-fn device_line(device: &DevicePlan) -> String {
+/// How fast it is, where the rest lies, and why this and no other.
+fn speed(text: &mut String, plan: &Plan) {
+    if let Some(speed) = &plan.speed {
+        let _ = writeln!(text, "Generation {}, prompts {}.", rate(speed.decode), rate(speed.prefill));
+        if plan.request.parallel > 1 {
+            let _ = writeln!(text, "All {} requests together {}.", plan.request.parallel, rate(speed.throughput));
+        }
+        let _ = writeln!(text, "{}", speed.basis);
+    }
+    if let Some(certificate) = &plan.certificate {
+        let _ = writeln!(text, "{}", certificate.words);
+        for other in &certificate.others {
+            let _ = writeln!(text, "  Not {}: {}", other.what, other.why);
+        }
+    }
+    if plan.layers_in_ram > 0 || !plan.experts_in_ram.is_empty() {
+        let _ = writeln!(
+            text,
+            "In system RAM: {} whole layers, and the experts of {}.",
+            plan.layers_in_ram,
+            plan.experts_in_ram.len()
+        );
+    }
+    if plan.speed.is_some() || plan.certificate.is_some() {
+        text.push('\n');
+    }
+}
+
+/// A predicted rate: `98.3 ± 6.1 tokens/s`, the wider side of its interval.
+fn rate(predicted: Predicted) -> String {
+    let either = (predicted.high - predicted.value).max(predicted.value - predicted.low);
+    format!("{:.1} ± {either:.1} tokens/s", predicted.value)
+}
+
+/// The plans worth considering, a line each.
+pub(crate) fn alternatives(alternatives: &Alternatives) -> String {
+    let mut text = format!("{:>10} {:>10} {:>10} {:>9} {:>9}  Alternative", "Decode/s", "Prefill/s", "Context", "Free", "RAM");
+    for plan in &alternatives.plans {
+        let rate = |of: Option<f64>| of.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.1}"));
+        let _ = write!(
+            text,
+            "\n{:>10} {:>10} {:>10} {:>9} {:>9}  {}",
+            rate(plan.speed.as_ref().map(|speed| speed.decode.value)),
+            rate(plan.speed.as_ref().map(|speed| speed.prefill.value)),
+            thousands(plan.context_limit.into()),
+            short_gib(plan.spare),
+            short_gib(plan.ram),
+            plan.title
+        );
+    }
+    if alternatives.hidden > 0 {
+        let _ = write!(text, "\n{} more are not shown.", alternatives.hidden);
+    }
+    text
+}
+
+fn device_line(plan: &Plan, device: &DevicePlan) -> String {
     let memory = &device.memory;
     let left =
         if memory.short > Bytes::ZERO { format!("-{}", short_gib(memory.short)) } else { short_gib(memory.free) };
     let layers = match (device.layer_end - device.layer_begin, device.has_output) {
+        _ if plan.mode == PlanMode::Tensor && device.has_output => "a part of all".to_owned(),
         (0, true) => "output".to_owned(),
         (0, false) => "none".to_owned(),
         (_, output) => {

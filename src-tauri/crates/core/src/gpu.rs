@@ -132,6 +132,25 @@ pub struct GpuFacts {
     pub pcie_generation_max: Option<u32>,
     /// Most PCIe lanes of card and slot together.
     pub pcie_width_max: Option<u32>,
+    /// What its driver says of its speed.
+    pub speed_facts: SpeedFacts,
+}
+
+/// What a driver says of a card's speed. Each is absent where it does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, specta::Type)]
+pub struct SpeedFacts {
+    /// Width of the memory bus, bits.
+    pub memory_bus_bits: Option<u32>,
+    /// Highest memory clock, MHz: half the rate at which data go over each pin.
+    pub memory_clock_max_mhz: Option<u32>,
+    /// Highest clock of the SMs, MHz.
+    pub sm_clock_max_mhz: Option<u32>,
+    /// Streaming multiprocessors.
+    pub sms: Option<u32>,
+    /// Whether it can read the memory of every other GPU here without passing through system RAM; absent where it is alone.
+    pub p2p: Option<bool>,
+    /// Whether any NVLink of it is up.
+    pub nvlink: Option<bool>,
 }
 
 /// Where frames come from.

@@ -54,9 +54,15 @@ pub(super) fn decide(ground: &Ground<'_>, choice: Choice) -> Result<Decision, Pl
     if !timed && ground.is_plain() {
         let by_memory = ground.weigh(choice)?;
         let arrangement = Arrangement::by_split(&by_memory.found.split);
-        let with_ram = if by_memory.fits() { None } else { layers.with_ram()? };
-        let arrangement = with_ram.and_then(|answer| answer.best).map_or(arrangement, |best| best.arrangement);
-        return given(ground, choice, arrangement, None);
+        if by_memory.fits() {
+            return given(ground, choice, arrangement, None);
+        }
+        // Another order may hold it, or system RAM a part.
+        let other = match layers.on_gpus(aim)?.best {
+            None => layers.with_ram()?.and_then(|answer| answer.best),
+            found => found,
+        };
+        return given(ground, choice, other.map_or(arrangement, |placed| placed.arrangement), None);
     }
     let mut answers = vec![layers.on_gpus(aim)?];
     let faster_with_ram = || {

@@ -13,6 +13,8 @@ const POWER_MW_MAX: u32 = 3_000_000;
 /// Fans may exceed their nominal maximum.
 const FAN_PERCENT_MAX: u32 = 200;
 const CLOCK_MHZ_MAX: u32 = 20_000;
+/// Eight stacks of HBM4 with 2,048 bits each (JESD270-4), and as much again.
+const BUS_BITS_MAX: u32 = 32_768;
 /// PCIe 7 is the newest generation with a number.
 const PCIE_GENERATION_MAX: u32 = 7;
 /// PCI Express Base Specification: x32 is the widest link.
@@ -56,6 +58,11 @@ pub(super) fn fan(value: u32) -> Reading {
 /// A clock in MHz.
 pub(super) fn clock(value: u32) -> Reading {
     within(value, 0, CLOCK_MHZ_MAX)
+}
+
+/// Width of a memory bus in bits.
+pub(super) fn bus_width(value: u32) -> Reading {
+    within(value, 1, BUS_BITS_MAX)
 }
 
 /// PCIe generation.

@@ -10,7 +10,7 @@ mod random;
 
 use std::collections::BTreeMap;
 
-use dualgpuopt_core::gpu::{Frame, GpuFacts, GpuId, GpuSample, Machine, Metric, SourceKind};
+use dualgpuopt_core::gpu::{Frame, GpuFacts, GpuId, GpuSample, Machine, Metric, SourceKind, SpeedFacts};
 use dualgpuopt_core::reading::{Reading, Why};
 use dualgpuopt_core::time::Stamp;
 use dualgpuopt_core::units::Bytes;
@@ -118,6 +118,8 @@ fn facts(card: &Card, index: u32) -> GpuFacts {
         compute_capability: Some(card.compute_capability),
         pcie_generation_max: Some(card.pcie_generation_max),
         pcie_width_max: Some(card.pcie_width_max),
+        // The rest is in the product's own table, by the card's name.
+        speed_facts: SpeedFacts { p2p: Some(false), nvlink: Some(false), ..SpeedFacts::default() },
     }
 }
 

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod extra;
 pub mod fit;
 pub mod flags;
+pub mod homes;
 mod host_only;
 pub mod kv;
 pub mod layout;
