@@ -12,7 +12,7 @@ pub enum ExportForm {
     /// A script for bash.
     Bash,
     /// A script for PowerShell.
-    Powershell,
+    PowerShell,
     /// A batch file for Windows' command prompt.
     Cmd,
     /// A unit for systemd.
@@ -48,7 +48,7 @@ pub enum ExportProblem {
 
 impl ExportForm {
     /// Every form, in the order in which they are offered.
-    pub const ALL: [Self; 6] = [Self::Bash, Self::Powershell, Self::Cmd, Self::Systemd, Self::Compose, Self::Env];
+    pub const ALL: [Self; 6] = [Self::Bash, Self::PowerShell, Self::Cmd, Self::Systemd, Self::Compose, Self::Env];
 
     /// The form that a file's name asks for by its ending; `None` for any other.
     #[must_use]
@@ -56,7 +56,7 @@ impl ExportForm {
         let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase())?;
         Some(match ending.as_str() {
             "sh" | "bash" => Self::Bash,
-            "ps1" => Self::Powershell,
+            "ps1" => Self::PowerShell,
             "cmd" | "bat" => Self::Cmd,
             "service" => Self::Systemd,
             "yml" | "yaml" => Self::Compose,
@@ -80,7 +80,7 @@ impl LaunchSpec {
     pub fn export(&self, form: ExportForm, engine: Engine, version: Option<&Version>) -> Result<String, ExportProblem> {
         match form {
             ExportForm::Bash => posix::script(self).map_err(|_| nul("a shell", self)),
-            ExportForm::Powershell => powershell::script(self),
+            ExportForm::PowerShell => powershell::script(self),
             ExportForm::Cmd => cmd::script(self),
             ExportForm::Systemd => systemd::unit(self),
             ExportForm::Compose => compose::file(self, engine, version),
