@@ -23,14 +23,14 @@ pub(super) fn covered(problem: &Problem<'_>) -> f64 {
 /// With one GPU more.
 fn longer(problem: &Problem<'_>, ways: &[f64]) -> Vec<f64> {
     let mut longer = vec![0.0; ways.len()];
-    for from in 0..ways.len() {
+    for (from, ways) in ways.iter().enumerate() {
         let mut choices = 1.0;
-        for to in from + 1..ways.len() {
+        for (unit, sum) in problem.bytes.iter().zip(&mut longer[1..]).skip(from) {
             // The run keeps all experts, or those of layers up to any that has some are in RAM.
-            if problem.ram.is_some() && problem.bytes[to - 1].experts > 0 {
+            if problem.ram.is_some() && unit.experts > 0 {
                 choices += 1.0;
             }
-            longer[to] += ways[from] * choices;
+            *sum += ways * choices;
         }
     }
     longer

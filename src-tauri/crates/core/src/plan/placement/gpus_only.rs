@@ -13,6 +13,7 @@ use super::way::{Leg, Way};
 /// The least times of holding the first units, by set of GPUs and the last of them.
 struct Least<'t, 'a> {
     tables: &'t Tables<'a>,
+    alike: &'t Alike,
     /// For each set and last GPU of it, by the units held; empty where nothing can be held. Infinite: cannot be held.
     rows: Vec<Vec<f64>>,
 }
@@ -33,10 +34,10 @@ pub(super) fn gpus_only(tables: &Tables<'_>, alike: &Alike, all: bool) -> Option
         return None;
     }
     let everyone = (1_u32 << gpus) - 1;
-    let mut least = Least { tables, rows: vec![Vec::new(); (everyone as usize + 1) * gpus] }; // at most sixteen GPUs
+    let mut least = Least { tables, alike, rows: vec![Vec::new(); alike.sets().len() * gpus] };
     let mut best: Option<End> = None;
     let mut entering = Vec::new();
-    for used in 0..everyone {
+    for &used in alike.sets() {
         for gpu in (0..gpus).filter(|gpu| alike.next(used, *gpu)) {
             let together = used | 1 << gpu;
             if used > 0 && !least.enter(used, gpu, &mut entering) {
@@ -45,6 +46,10 @@ pub(super) fn gpus_only(tables: &Tables<'_>, alike: &Alike, all: bool) -> Option
             if used > 0 && (!all || together == everyone) {
                 let end = least.end(used, gpu, &entering);
                 best = end.filter(|end| best.is_none_or(|best| end.seconds < best.seconds)).or(best);
+                if let Some(best) = best.filter(|best| best.seconds <= 0.0) {
+                    // Nothing takes less than no time.
+                    return Some(least.way(best));
+                }
             }
             if together != everyone {
                 let row = if used == 0 { least.begin(gpu) } else { least.extend(gpu, &entering) };
@@ -59,13 +64,13 @@ pub(super) fn gpus_only(tables: &Tables<'_>, alike: &Alike, all: bool) -> Option
 
 impl Least<'_, '_> {
     fn row(&mut self, used: u32, last: usize) -> &mut Vec<f64> {
-        let gpus = self.tables.gpus();
-        &mut self.rows[used as usize * gpus + last]
+        let begin = self.alike.place(used) * self.tables.gpus();
+        &mut self.rows[begin + last]
     }
 
     /// The sets' rows with the last GPU of each.
     fn lasts(&self, used: u32) -> impl Iterator<Item = (usize, &[f64])> {
-        let begin = used as usize * self.tables.gpus();
+        let begin = self.alike.place(used) * self.tables.gpus();
         let rows = self.rows[begin..begin + self.tables.gpus()].iter().map(Vec::as_slice).enumerate();
         rows.filter(|(_, row)| !row.is_empty())
     }

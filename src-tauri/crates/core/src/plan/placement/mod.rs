@@ -4,17 +4,27 @@
 //! **Placements.** Some GPUs, in the order in which the engine uses them; to each a run of neighbouring units; before the first
 //! of them, where RAM may hold layers, the first layers of the model; and, where RAM may hold experts, those of the first
 //! layers of each run. The output is always on a GPU.
+//!
+//! **Exactness.** Whatever a placement does from some unit on depends only on the GPUs used before, the last of them, and the
+//! RAM that is left; so of all ways to come there, those stay that no other beats, and every other is answered for. Times are
+//! finite and not negative; nothing else is assumed of them: experts may be quicker in RAM, a hop may cost more than two others.
+//! The work grows with the sets of GPUs that are not alike: at most 2ⁿ.
 
 mod alike;
 #[cfg(test)]
 mod brute;
 mod covered;
 mod gpus_only;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod milp;
 mod price;
 mod rest;
 mod role;
 mod tables;
 mod way;
+mod widest;
 mod with_ram;
 
 pub use role::ByRole;
@@ -25,6 +35,7 @@ use alike::Alike;
 use gpus_only::gpus_only;
 use rest::Rest;
 use tables::Tables;
+use widest::widest;
 use with_ram::with_ram;
 
 /// Memory of a unit, bytes.
@@ -63,11 +74,11 @@ pub struct Problem<'a> {
     pub every_layer: u64,
     /// Compute buffers.
     pub compute: ByRole,
-    /// What the engine may take on each GPU, bytes; negative where others already hold more than there is.
+    /// What the engine may take on each GPU, of at most sixteen, bytes; negative where others already hold more than there is.
     pub rooms: Vec<i128>,
     /// System RAM that may be used; absent: none.
     pub ram: Option<RamRoom>,
-    /// Times of a decode step, for as many GPUs and units.
+    /// Times of a decode step for as many GPUs and units, finite and not negative.
     pub costs: &'a Costs,
     /// Whether every GPU takes part.
     pub all_gpus: bool,
@@ -113,9 +124,13 @@ impl Problem<'_> {
     #[must_use]
     pub fn roomiest(&self) -> Option<Placement> {
         let alike = Alike::new(self);
+        if self.ram.is_none() && !self.bytes.is_empty() {
+            let free = widest(&Tables::new(self, &self.costs.several, 0), &alike, self.all_gpus)?;
+            return self.search(&alike, free, f64::INFINITY);
+        }
         let first = self.some(&alike, -FREE_MAX)?;
-        let widest = self.widen(first, |free| self.some(&alike, free));
-        self.search(&alike, bounded_free(widest.headroom), widest.seconds * (1.0 + TIE))
+        let last = self.widen(first, |free| self.some(&alike, free));
+        self.search(&alike, bounded_free(last.headroom), last.seconds * (1.0 + TIE))
     }
 
     /// How many placements the answers stand for, those that do not fit included.
@@ -161,6 +176,10 @@ impl Problem<'_> {
             best = way::alone(&Tables::new(self, &self.costs.alone, free));
         }
         let limit = best.as_ref().map_or(seconds_max, |way| way.seconds.min(seconds_max));
+        if limit <= 0.0 && best.is_some() {
+            // Nothing takes less than no time.
+            return best.map(|way| way.placement(self));
+        }
         let tables = Tables::new(self, &self.costs.several, free);
         let several = match self.ram {
             Some(_) => with_ram(&tables, alike, self.all_gpus, limit),
@@ -174,13 +193,15 @@ impl Problem<'_> {
     fn widen(&self, first: Placement, find: impl Fn(i64) -> Option<Placement>) -> Placement {
         let mut best = first;
         let mut most = self.rooms.iter().copied().max().map_or(0, bounded_free);
+        // Where times differ, often nothing leaves even a byte more.
+        let mut step = 1;
         while bounded_free(best.headroom) < most {
             let least = bounded_free(best.headroom);
-            let middle = least + (most - least + 1) / 2;
-            match find(middle) {
+            match find(least + step.min(most - least)) {
                 Some(found) => best = found,
-                None => most = middle - 1,
+                None => most = least + step.min(most - least) - 1,
             }
+            step = (most - bounded_free(best.headroom) + 1) / 2;
         }
         best
     }

@@ -30,6 +30,7 @@ type Front = Vec<Begun>;
 
 struct Search<'t, 'a> {
     tables: &'t Tables<'a>,
+    alike: &'t Alike,
     rest: Rest,
     seconds_max: f64,
     /// For each set of GPUs and last GPU of it, by the units held; empty where nothing is held.
@@ -49,9 +50,9 @@ pub(super) fn with_ram(tables: &Tables<'_>, alike: &Alike, all: bool, seconds_ma
         return None;
     }
     let everyone = (1_u32 << gpus) - 1;
-    let fronts = vec![Vec::new(); (everyone as usize + 1) * gpus]; // at most sixteen GPUs
-    let mut search = Search { tables, rest, seconds_max, fronts, trails: Vec::new(), best: None };
-    for used in 0..everyone {
+    let fronts = vec![Vec::new(); alike.sets().len() * gpus];
+    let mut search = Search { tables, alike, rest, seconds_max, fronts, trails: Vec::new(), best: None };
+    for &used in alike.sets() {
         for gpu in (0..gpus).filter(|gpu| alike.next(used, *gpu)) {
             let together = used | 1 << gpu;
             let ends = used > 0 && (!all || together == everyone);
@@ -84,7 +85,7 @@ impl Begun {
 
 impl Search<'_, '_> {
     fn row(&self, used: u32, last: usize) -> usize {
-        used as usize * self.tables.gpus() + last
+        self.alike.place(used) * self.tables.gpus() + last
     }
 
     /// The way with the first units in RAM, for a first GPU.
