@@ -104,8 +104,6 @@ pub struct Work {
     pub embedding: f64,
     /// Share of the routed experts that one token uses, 0 to 1; 1 where there are none.
     pub experts_used: f64,
-    /// Routed experts per layer; 0 where there are none.
-    pub experts: f64,
 }
 
 impl Work {
@@ -125,7 +123,7 @@ impl Work {
                 add(&mut units[unit], tensor)?;
             }
         }
-        Ok(Self { units, embedding: float(model.embedding), experts_used: used(model), experts: float(model.experts) })
+        Ok(Self { units, embedding: float(model.embedding), experts_used: used(model) })
     }
 
     /// Number of units: layers, and the output.

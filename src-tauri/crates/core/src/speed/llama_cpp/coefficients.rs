@@ -47,6 +47,8 @@ coefficients! {
     eta_low
     /// Factor on the share for routed experts.
     eta_experts
+    /// Factor on the share for experts of which each GPU has a slice: their rows are short.
+    tensor_experts
     /// Factor on the share for HBM.
     memory_hbm
     /// Factor on the share for memory shared with the CPU.
@@ -212,7 +214,12 @@ pub struct Belief {
 
 /// The table, in the order of [`Coefficients::NAMES`].
 pub fn beliefs() -> impl Iterator<Item = Belief> {
-    include_str!("coefficients.tsv").lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+    beliefs_in(include_str!("coefficients.tsv"))
+}
+
+/// A table like ours. Lines that are not sound are left out.
+pub fn beliefs_in(text: &'static str) -> impl Iterator<Item = Belief> {
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let mut cells = line.split('\t');
         let name = cells.next()?;
         let mut number = || cells.next()?.parse::<f64>().ok().filter(|number| number.is_finite());

@@ -15,7 +15,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use coefficients::{Belief, Coefficients, beliefs};
+pub use coefficients::{Belief, Coefficients, beliefs, beliefs_in};
 pub use interval::Confidence;
 
 use crate::plan::SpeedPart;
