@@ -326,6 +326,37 @@ fn the_gpus_here_are_read_with_their_free_memory_now() {
     assert_eq!(here.json()["devices"], same["devices"]);
     assert!(here.json()["uncertainty_bytes"].as_array().is_some_and(|list| list.len() == 2), "{}", here.stdout);
     assert!(here.stdout.contains("CUDA_DEVICE_ORDER"), "cards differ: {}", here.stdout);
+    // Its driver tells of the cards what their datasheets do, but for a slot of which nothing is told.
+    let here = here.json()["speed"]["decode_tokens_per_s"]["value"].as_f64().expect("a rate");
+    let sheet = run(&["--gpus", "RTX 3090@free=23252MiB,RTX 3060@free=10964MiB"], "llama-3.2-1b-q8_0", &["-c", "4096"]);
+    let sheet = sheet.json()["speed"]["decode_tokens_per_s"]["value"].as_f64().expect("a rate");
+    assert!((here / sheet - 1.0).abs() < 0.15, "{here} beside {sheet}");
+}
+
+#[test]
+fn the_speed_of_a_command_line_is_told_or_why_not() {
+    let rates = |gpus: &str, options: &[&str], flags: &[&str]| {
+        let said = run(&[&["--gpus", gpus], options].concat(), "llama-3.1-8b-q8_0", flags).json();
+        let told = |rate: &str| {
+            let [low, value, high] = ["low", "value", "high"].map(|end| said["speed"][rate][end].as_f64());
+            let value = value.unwrap_or_else(|| panic!("{gpus} {flags:?}: {}", said["speed"]));
+            assert!(low.is_some_and(|low| 0.0 < low && low < value) && high.is_some_and(|high| high > value), "{said}");
+            value
+        };
+        [told("decode_tokens_per_s"), told("prefill_tokens_per_s")]
+    };
+    let one = rates("RTX 4090", &[], &["-c", "4096"]);
+    let two = rates("NVIDIA GeForce RTX 4090,RTX 3060", &[], &["-c", "4096", "-ts", "2,1"]);
+    assert!(one[0] > two[0], "{one:?} {two:?}");
+    assert_eq!(rates("RTX 4090,RTX 3060", &[], &["-c", "4096", "-sm", "none"]), one);
+    let tensor = ["-c", "4096", "-sm", "tensor", "--fit", "off"];
+    let linked = rates("RTX 3090@nvlink,RTX 3090@nvlink", &[], &tensor);
+    assert!(linked[0] > rates("RTX 3090@pcie3x4,RTX 3090@pcie3x4", &[], &tensor)[0]);
+    assert!(rates("RTX 4090", &["--depth", "16384"], &["-c", "32768"])[0] < one[0]);
+    assert!(rates("RTX 4090", &[], &["-c", "4096", "-ngl", "8"])[0] < one[0] / 4.0);
+    let why = run(&["--gpus", "24GiB"], "llama-3.1-8b-q8_0", &["-c", "4096"]).json();
+    assert!(why["speed"]["why"].as_str().is_some_and(|why| why.contains("name the card")), "{}", why["speed"]);
+    assert!(of_refused("A100", &[]).contains("NVIDIA A100 80GB PCIe"));
 }
 
 #[test]

@@ -98,6 +98,11 @@ fn the_form_is_llama_cpps_and_one_field_more() {
     let Value::Object(fields) = &json else { panic!("{json}") };
     let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["devices", "host", "layers", "problems", "schema", "uncertainty_bytes", "vllm"]);
+    assert_eq!(names, ["devices", "host", "layers", "problems", "schema", "speed", "uncertainty_bytes", "vllm"]);
+    let rate = |rate: &str, end: &str| json["speed"][rate][end].as_f64().expect("a rate");
+    for name in ["prefill_tokens_per_s", "decode_tokens_per_s"] {
+        assert!(0.0 < rate(name, "low") && rate(name, "low") < rate(name, "value"), "{}", json["speed"]);
+        assert!(rate(name, "value") < rate(name, "high"), "{}", json["speed"]);
+    }
     assert_eq!(json["layers"], json!(vec![0; 29]));
 }

@@ -15,6 +15,8 @@ use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::gpu::{Frame, GpuFacts, Machine, Metric};
 use dualgpuopt_core::model::{Adapter, ModelFacts, ModelHeader, Projector};
 use dualgpuopt_core::speed::CardSpeed;
+use dualgpuopt_core::speed::start::{Question, speed_of_start};
+use dualgpuopt_core::speed::told::SpeedTold;
 use dualgpuopt_core::units::Bytes;
 use dualgpuopt_model::read_header;
 
@@ -170,6 +172,13 @@ fn read_as<T>(file: &mut Named<T>, of: impl Fn(&ModelHeader) -> Result<T, String
 pub fn estimate_on(model: &ModelFacts, arguments: &Arguments, gpus: &[Candidate]) -> Result<Estimate, AppError> {
     let gpus: Vec<Gpu> = gpus.iter().map(|candidate| candidate.gpu).collect();
     Ok(estimate(model, arguments, &gpus)?)
+}
+
+/// How fast a command line runs a model on GPUs, or why that cannot be told.
+#[must_use]
+pub fn speed_on(model: &ModelFacts, arguments: &Arguments, gpus: &[Candidate], question: Question) -> SpeedTold {
+    let gpus: Vec<_> = gpus.iter().map(|candidate| (candidate.gpu.device, candidate.speed)).collect();
+    speed_of_start(model, arguments, &gpus, question)
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use dualgpuopt_core::engine::vllm::estimate::{Estimate, estimate};
 use dualgpuopt_core::engine::vllm::gpu::Gpu;
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::model::hf::HfModel;
+use dualgpuopt_core::speed::start::Question;
+use dualgpuopt_core::speed::told::SpeedTold;
+use dualgpuopt_core::speed::vllm::speed_of_serve;
 use dualgpuopt_model::{ModelCache, Opened};
 
 use crate::estimating::{self, Candidate};
@@ -55,6 +58,13 @@ pub fn visible(arguments: &Arguments, all: Vec<Candidate>) -> Result<(Vec<Candid
 pub fn estimate_on(model: &HfModel, arguments: &Arguments, gpus: &[Candidate]) -> Result<Estimate, AppError> {
     let gpus: Vec<Gpu> = gpus.iter().enumerate().map(|(number, gpu)| seen(number, gpu)).collect();
     Ok(estimate(model, arguments, &gpus)?)
+}
+
+/// How fast a command line runs a model on GPUs, or why that cannot be told.
+#[must_use]
+pub fn speed_on(model: &HfModel, arguments: &Arguments, gpus: &[Candidate], question: Question) -> SpeedTold {
+    let gpus: Vec<_> = gpus.iter().enumerate().map(|(number, gpu)| (seen(number, gpu), gpu.speed)).collect();
+    speed_of_serve(model, arguments, &gpus, question)
 }
 
 /// A GPU as vLLM finds it.

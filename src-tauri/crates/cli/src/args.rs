@@ -188,9 +188,18 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct EstimateArgs {
     /// GPUs to assume instead of those here, parted by commas: free memory (23700MiB@cc8.6), or a card's name with all of
-    /// its memory free ("RTX 4090", "RTX 4090@free=22GiB"); "none" for no GPU.
+    /// its memory free ("RTX 4090", "RTX 4090@free=22GiB", "RTX 3090@pcie3x8+nvlink"); "none" for no GPU.
     #[arg(long, value_name = "LIST")]
     pub(crate) gpus: Option<String>,
+    /// Tokens of the prompt whose reading is predicted.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(crate) prompt: u32,
+    /// Tokens already in the cache when speed is predicted.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
+    pub(crate) depth: u32,
+    /// Build number of llama.cpp whose speed is predicted, such as 3400; without it, the current one.
+    #[arg(long, value_name = "N")]
+    pub(crate) build: Option<u32>,
     /// JSON, with every byte.
     #[arg(long)]
     pub(crate) json: bool,

@@ -12,7 +12,10 @@ use dualgpuopt_core::engine::llama_cpp::extra::Extra;
 use dualgpuopt_core::engine::llama_cpp::fit::{FitOutcome, FitTold};
 use dualgpuopt_core::engine::vllm::arguments::is_command;
 use dualgpuopt_core::error::{AppError, Code};
-use dualgpuopt_core::units::Bytes;
+use dualgpuopt_core::speed::start::Question;
+use dualgpuopt_core::speed::told::SpeedTold;
+use dualgpuopt_core::speed::{Build, Predicted};
+use dualgpuopt_core::units::{Bytes, thousands};
 use serde::Serialize;
 
 use crate::args::{Args, EstimateArgs};
@@ -29,6 +32,7 @@ struct EstimateJson<'a> {
     schema: u32,
     #[serde(flatten)]
     estimate: &'a Estimate,
+    speed: &'a SpeedTold,
 }
 
 pub(crate) fn run(args: &Args, options: &EstimateArgs) -> Result<ExitCode, Failure> {
@@ -50,8 +54,42 @@ pub(crate) fn run(args: &Args, options: &EstimateArgs) -> Result<ExitCode, Failu
     doubts.extend(doubt);
     let mut estimate = estimating::estimate_on(&model, &arguments, &gpus)?;
     estimate.problems.extend(doubts);
-    output::line(&if options.json { json(&estimate) } else { text(&estimate, &gpus) })?;
+    let speed = estimating::speed_on(&model, &arguments, &gpus, question(options));
+    output::line(&if options.json { json(&estimate, &speed) } else { text(&estimate, &gpus) + &speed_text(&speed) })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is asked about speed.
+pub(crate) fn question(options: &EstimateArgs) -> Question {
+    Question {
+        prompt: u64::from(options.prompt),
+        depth: u64::from(options.depth),
+        build: Build(options.build),
+        ram_bandwidth_mb_s: None,
+    }
+}
+
+/// Speeds in two lines, or why there are none; each line begins with its break.
+pub(crate) fn speed_text(speed: &SpeedTold) -> String {
+    let rates = match speed {
+        SpeedTold::Rates(rates) => rates,
+        SpeedTold::Why { why } => return format!("\nSpeed: not told. {why}"),
+    };
+    let rate = |rate: Predicted| format!("{:.1} tokens/s ({:.1} to {:.1})", rate.value, rate.low, rate.high);
+    let mut text = format!(
+        "\nPrefill of {} tokens: {}\nDecode at {} tokens: {}",
+        thousands(rates.prompt_tokens),
+        rate(rates.prefill_tokens_per_s),
+        thousands(rates.depth_tokens),
+        rate(rates.decode_tokens_per_s)
+    );
+    if let Some(all) = rates.throughput_tokens_per_s {
+        let _ = write!(text, "; of all requests together: {}", rate(all));
+    }
+    for note in &rates.notes {
+        let _ = write!(text, "\n! {note}");
+    }
+    text
 }
 
 /// This machine's GPUs as they are now.
@@ -64,8 +102,8 @@ pub(crate) fn present(args: &Args) -> Result<(Vec<Candidate>, Vec<String>), Fail
     Ok(estimating::present(&app, &machine, &frame))
 }
 
-fn json(estimate: &Estimate) -> String {
-    serde_json::to_string(&EstimateJson { schema: SCHEMA, estimate })
+fn json(estimate: &Estimate, speed: &SpeedTold) -> String {
+    serde_json::to_string(&EstimateJson { schema: SCHEMA, estimate, speed })
         .expect("numbers, strings and lists always serialise")
 }
 

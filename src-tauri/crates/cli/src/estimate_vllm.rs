@@ -10,11 +10,12 @@ use dualgpuopt_core::engine::vllm::arguments::read;
 use dualgpuopt_core::engine::vllm::bounds::Bounded;
 use dualgpuopt_core::engine::vllm::estimate::{Estimate, RankParts};
 use dualgpuopt_core::error::AppError;
+use dualgpuopt_core::speed::told::SpeedTold;
 use dualgpuopt_core::units::{Bytes, thousands};
 use serde::Serialize;
 
 use crate::args::{Args, EstimateArgs};
-use crate::estimate::{SCHEMA, present};
+use crate::estimate::{SCHEMA, present, question, speed_text};
 use crate::exit::Failure;
 use crate::{output, render};
 
@@ -24,6 +25,7 @@ struct EstimateJson<'a> {
     schema: u32,
     #[serde(flatten)]
     estimate: &'a Estimate,
+    speed: &'a SpeedTold,
 }
 
 pub(crate) fn run(args: &Args, options: &EstimateArgs, wanted: Option<&[Described]>) -> Result<ExitCode, Failure> {
@@ -39,7 +41,8 @@ pub(crate) fn run(args: &Args, options: &EstimateArgs, wanted: Option<&[Describe
     doubts.extend(doubt);
     let mut estimate = vllm::estimate_on(&model, &arguments, &gpus)?;
     estimate.problems.extend(doubts);
-    output::line(&if options.json { json(&estimate) } else { text(&estimate, &gpus) })?;
+    let speed = vllm::speed_on(&model, &arguments, &gpus, question(options));
+    output::line(&if options.json { json(&estimate, &speed) } else { text(&estimate, &gpus) + &speed_text(&speed) })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,8 +54,8 @@ fn nameless(described: &[Described]) -> Vec<String> {
     some.then(|| doubt.to_owned()).into_iter().collect()
 }
 
-fn json(estimate: &Estimate) -> String {
-    serde_json::to_string(&EstimateJson { schema: SCHEMA, estimate })
+fn json(estimate: &Estimate, speed: &SpeedTold) -> String {
+    serde_json::to_string(&EstimateJson { schema: SCHEMA, estimate, speed })
         .expect("numbers, strings and lists always serialise")
 }
 

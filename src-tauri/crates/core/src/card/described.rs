@@ -100,7 +100,10 @@ fn one_described(text: &str) -> Result<Described, DescriptionError> {
 /// What stands in front of the attributes.
 fn subject(what: &str) -> Result<(Option<Card>, Described), DescriptionError> {
     let text = || what.to_owned();
-    if what.starts_with(|c: char| c.is_ascii_digit()) && !what.contains(' ') && !what.bytes().all(|b| b.is_ascii_digit()) {
+    if what.starts_with(|c: char| c.is_ascii_digit())
+        && !what.contains(' ')
+        && !what.bytes().all(|b| b.is_ascii_digit())
+    {
         // A number with letters is a size, unless it is a card's, such as 3080ti.
         if let Some(free) = size(what) {
             let capability = Device::CAPABILITY_ASSUMED;

@@ -10,8 +10,20 @@ use crate::units::GIB;
 const BRANDS: [&str; 2] = ["nvidia", "geforce"];
 /// Words that do not tell cards apart, and may be left out.
 const OPTIONAL: [&str; 14] = [
-    "rtx", "gtx", "tesla", "quadro", "generation", "blackwell", "workstation", "edition", "gpu", "pcie", "sxm", "hbm",
-    "hbm2", "hbm3",
+    "rtx",
+    "gtx",
+    "tesla",
+    "quadro",
+    "generation",
+    "blackwell",
+    "workstation",
+    "edition",
+    "gpu",
+    "pcie",
+    "sxm",
+    "hbm",
+    "hbm2",
+    "hbm3",
 ];
 /// Cards in a module, whose names do not say so.
 const MODULES: [&str; 3] = ["NVIDIA H100 80GB HBM3", "NVIDIA H200", "NVIDIA B200"];
@@ -66,9 +78,8 @@ pub(super) fn resolve(name: &str) -> Result<Card, Unnamed> {
 
 /// Cards whose words begin as those written do.
 fn near(wanted: &Words) -> Vec<Card> {
-    let begins = |card: &Words| {
-        wanted.words.iter().all(|word| card.words.iter().any(|other| other.starts_with(word.as_str())))
-    };
+    let begins =
+        |card: &Words| wanted.words.iter().all(|word| card.words.iter().any(|other| other.starts_with(word.as_str())));
     cards().filter(|card| !wanted.words.is_empty() && begins(&Words::of(card.name))).collect()
 }
 

@@ -8,6 +8,9 @@ mod card;
 mod costs;
 pub mod llama_cpp;
 pub mod setting;
+pub mod start;
+pub mod told;
+pub mod vllm;
 pub mod work;
 
 pub use calibration::Calibration;

@@ -220,7 +220,9 @@ fn facts(nvml: &Nvml, device: &Device<'_>, id: GpuId, index: u32) -> GpuFacts {
         pci_bus_id: device.pci_info().ok().map(|pci| pci.bus_id),
         // All ones and nothing at all are the driver's ways not to say.
         memory_total: memory.filter(|&total| total > 0 && total < u64::MAX).map(Bytes),
-        compute_capability: capability.as_ref().and_then(|cc| Some((cc.major.try_into().ok()?, cc.minor.try_into().ok()?))),
+        compute_capability: capability
+            .as_ref()
+            .and_then(|cc| Some((cc.major.try_into().ok()?, cc.minor.try_into().ok()?))),
         pcie_generation_max: known(device.max_pcie_link_gen(), sane::pcie_generation),
         pcie_width_max: known(device.max_pcie_link_width(), sane::pcie_width),
         speed_facts: speed::facts(nvml, device, index, capability.as_ref()),

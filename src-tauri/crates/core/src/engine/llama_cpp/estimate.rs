@@ -149,7 +149,10 @@ pub fn estimate(model: &ModelFacts, arguments: &Arguments, gpus: &[Gpu]) -> Resu
 }
 
 /// The flags that the engine goes on with on these GPUs, and what `--fit` has to do with it.
-fn decided(
+///
+/// # Errors
+/// GPUs that are not there, and whatever the engine refuses.
+pub(crate) fn decided(
     model: &ModelFacts,
     arguments: &Arguments,
     devices: &[Device],

@@ -2,6 +2,7 @@
 
 use crate::engine::llama_cpp::arch::Arch;
 use crate::engine::llama_cpp::flags::{Flags, Place};
+use crate::engine::llama_cpp::host_only::without_gpu_flags;
 use crate::engine::llama_cpp::prepared::Prepared;
 use crate::engine::llama_cpp::refused::Refused;
 use crate::engine::llama_cpp::settled::Settled;
@@ -59,6 +60,8 @@ impl Spread {
 /// Overrides that name no GPU or are no regular expression, and tensors that belong to no part.
 pub fn homes(prepared: &Prepared<'_>, flags: &Flags, settled: &Settled) -> Result<Vec<UnitHome>, Refused> {
     let (model, arch) = (prepared.model(), &prepared.arch);
+    let host_only = flags.devices.is_empty().then(|| without_gpu_flags(flags));
+    let flags = host_only.as_ref().unwrap_or(flags);
     let places = Places::new(model, arch, flags, settled)?;
     let empty = |place: &Place| UnitHome { place: *place, experts: Spread::default(), rest: Spread::default() };
     let mut found: Vec<UnitHome> = settled.units.iter().map(empty).collect();
