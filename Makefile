@@ -17,7 +17,7 @@ HF := .cache/hf
 MINUTES ?= 30
 UI_SOURCES := $(shell find ui -type f -not -path 'ui/dist/*' 2>/dev/null)
 
-.PHONY: help run test unit e2e lint fmt bench bench-peers rpc-check fuzz truth-report coverage release install bindings pictures setup setup-test build build-tests clean
+.PHONY: help run test unit e2e lint fmt bench bench-peers rpc-check fuzz truth-report speed-report coverage release install bindings pictures setup setup-test build build-tests clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ fuzz: ## Hostile bytes for the readers of models, MINUTES=30 for each (needs car
 
 truth-report: ## Hold the rules against llama.cpp's recorded allocations, and write the tables in ARCHITECTURE.md anew
 	UPDATE=1 cargo test --package dualgpuopt-core --test ground_truth
+
+speed-report: ## Fit the speed model to published runs anew, and write its table in ARCHITECTURE.md
+	UPDATE=1 cargo test --package dualgpuopt-core --test speed -- the_coefficients
+	UPDATE=1 cargo test --package dualgpuopt-core --test speed -- the_table
 
 coverage: build-tests ## Line coverage of the core (needs cargo-llvm-cov)
 	cargo llvm-cov --package dualgpuopt-core --package dualgpuopt-model --summary-only

@@ -94,6 +94,12 @@ fn what_does_not_fit_says_what_is_lacking_and_what_helps() {
           "tokens": 32768
         },
         {
+          "kind": "ram",
+          "expert_layers": 0,
+          "layers": 7,
+          "bytes": 4748083456
+        },
+        {
           "kind": "context",
           "tokens": 17664
         },

@@ -90,7 +90,7 @@ fn the_table_in_the_architecture_document_is_that_of_this_code() {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, [before, begin, &fresh, end, after].concat()).expect("the repository can be written");
     } else {
-        assert!(kept == fresh, "the table is stale; UPDATE=1 writes it anew");
+        assert!(kept == fresh, "the table is stale; `make speed-report` writes it anew");
     }
 }
 

@@ -17,14 +17,24 @@ const OF_2024: u32 = 2800;
 const UNNAMED: u32 = 9000;
 
 /// Rows whose cards did not run as sold, or whose file is not known.
-const LEFT_OUT: [(&str, &str); 7] = [
+const LEFT_OUT: [(&str, &str); 6] = [
     ("Y78", "first build for the model"),
     ("Y79", "file not said"),
     ("Y241", "before the change that the thread is about"),
     ("Y252", "before the change that the thread is about"),
     ("Y261", "before the change that the thread is about"),
     ("Y267", "before the change that the thread is about"),
-    ("X54", "prompts ten times slower than on the card's sister: the source's own outlier"),
+];
+
+/// Rows of which only the prompt's speed is left out.
+const LEFT_OUT_PREFILL: [(&str, &str); 7] = [
+    ("X54", "prompts ten times slower than on the card's sister"),
+    ("X83", "as X54, four of them"),
+    ("X60", "prompts slower than with fewer bits on one card"),
+    ("Y116", "faster the longer the prompt: a part was cached"),
+    ("Y118", "as Y116"),
+    ("Y120", "as Y116"),
+    ("Y275", "first state of a change: four times slower than layer by layer"),
 ];
 
 /// A cap below this share of the card's power changes its clocks.
@@ -208,7 +218,7 @@ fn of_2024() -> Vec<Row> {
             for (phase, prefix, setting) in [(Phase::Decode, "tg", decode), (Phase::Prefill, "pp", prefill)] {
                 let name = format!("{prefix}{column}");
                 let Some(measured) = line[&name].parse::<f64>().ok().filter(|rate| *rate > 0.0) else { continue };
-                if phase == Phase::Prefill && left_out(&line["id"]) {
+                if phase == Phase::Prefill && out_of(&LEFT_OUT_PREFILL, &line["id"]) {
                     continue;
                 }
                 rows.push(row(
@@ -231,7 +241,7 @@ fn of_2024() -> Vec<Row> {
 fn of_2025() -> Vec<Row> {
     let mut rows = Vec::new();
     for line in crate::table("llama-bench-2025.csv") {
-        if line["engine"] != "llama.cpp" || !["none", ""].contains(&line["spec"].as_str()) || left_out(&line["id"]) {
+        if line["engine"] != "llama.cpp" || !["none", ""].contains(&line["spec"].as_str()) || out_of(&LEFT_OUT, &line["id"]) {
             continue;
         }
         let Some(cards) = cards_of(&line) else { continue };
@@ -247,6 +257,9 @@ fn of_2025() -> Vec<Row> {
         };
         for (phase, column) in [(Phase::Decode, "tg_tps"), (Phase::Prefill, "pp_tps")] {
             let Some(measured) = line[column].parse::<f64>().ok() else { continue };
+            if phase == Phase::Prefill && out_of(&LEFT_OUT_PREFILL, &line["id"]) {
+                continue;
+            }
             let setting = setting_of(&line, phase);
             rows.push(row(&line["id"], phase, &cards, shape, quant, file, setting, split.clone(), measured));
         }
@@ -254,8 +267,8 @@ fn of_2025() -> Vec<Row> {
     rows
 }
 
-fn left_out(id: &str) -> bool {
-    LEFT_OUT.iter().any(|(out, _)| *out == id)
+fn out_of(list: &[(&str, &str)], id: &str) -> bool {
+    list.iter().any(|(out, _)| *out == id)
 }
 
 /// A row's cards with their links; `None` where one is not known or did not run as sold.
@@ -302,8 +315,13 @@ fn setting_of(line: &BTreeMap<String, String>, phase: Phase) -> Setting {
     let dated =
         line["date"].starts_with("2026-0") && line["date"].as_str() >= "2026-08" || line["date"].starts_with("2026-1");
     let build = Build(named.or((!dated).then_some(UNNAMED)));
-    // In threads on one change `b` is the micro-batch; notes on one DGX Spark use what its guide says.
-    let micro = if line["source"].starts_with("ggml-org") { number("b") } else { number("ub") };
+    // In threads on one change `b` is the micro-batch; llama-sweep-bench reads one micro-batch at a time; notes on one DGX
+    // Spark use what its guide says.
+    let micro = match line["source"].split(['/', '#']).next() {
+        Some("ggml-org") => number("b"),
+        Some("ikawrakow") => number("pp_tokens"),
+        _ => number("ub"),
+    };
     let micro = micro.unwrap_or(if line["source"].contains("Spark") { 2048 } else { 512 });
     let cache = match line["kv"].as_str() {
         "q8_0" => CacheType::Q8_0,

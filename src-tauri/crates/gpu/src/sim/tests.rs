@@ -42,6 +42,13 @@ fn names_are_matched_leniently() {
 }
 
 #[test]
+fn the_speed_of_every_simulated_card_is_known() {
+    for card in CARDS {
+        assert!(dualgpuopt_core::card::speed_of(&facts(card, 0)).is_some(), "{}", card.name);
+    }
+}
+
+#[test]
 fn an_unknown_card_is_refused_with_those_known() {
     let error = SimSource::new(&names(&["3090", "voodoo 2"]), 1).expect_err("no such card");
     let words = error.to_string();

@@ -47,6 +47,8 @@ coefficients! {
     eta_low
     /// Factor on the share for routed experts.
     eta_experts
+    /// Factor on the share for experts of which each GPU has a slice: their rows are short.
+    tensor_experts
     /// Factor on the share for HBM.
     memory_hbm
     /// Factor on the share for memory shared with the CPU.

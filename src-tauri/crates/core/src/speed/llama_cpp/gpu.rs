@@ -94,9 +94,10 @@ impl Gpu<'_> {
         (touched, used): (f64, f64),
     ) -> UnitTime {
         let k = self.coefficients;
-        let bytes = self.read_time(&unit.dense) + touched * self.read_time(&unit.experts) / k.eta_experts;
+        let sliced = if how == Launches::Tensor { k.tensor_experts } else { 1.0 };
+        let bytes = self.read_time(&unit.dense) + touched * self.read_time(&unit.experts) / (k.eta_experts * sliced);
         let dense = self.columns_time(&unit.dense, sequences);
-        let experts = self.multiply_time(&unit.experts) * used / k.eta_experts;
+        let experts = self.multiply_time(&unit.experts) * used / (k.eta_experts * sliced);
         UnitTime {
             weights: share * smooth_max(bytes, dense + experts, k.overlap),
             launches: self.kernels(unit) * self.launch(how),
@@ -227,7 +228,7 @@ impl Gpu<'_> {
         let [k_bytes, v_bytes] = self.setting.cache_bytes();
         let bytes = tokens * (attention.k_row * k_bytes + attention.v_row * v_bytes);
         let products = tokens * attention.heads * (attention.key_length + attention.value_length);
-        bytes / (self.bandwidth() * eta) + products * clocks / self.clocks()
+        bytes / (self.bandwidth() * eta) + products * clocks * self.clocks_factor() / self.clocks()
     }
 }
 
