@@ -6,7 +6,7 @@ import { memoryOf, oldWords } from "./live";
 import { silentWhy, throttleWords, valueOf, whyOf } from "./readings";
 
 const sample = (metrics: Partial<Record<Metric, Reading>>): GpuSample => ({ gpu: "GPU-a", answered_at: null, metrics: metrics as GpuSample["metrics"] });
-const facts = { id: "GPU-a", index: 0, name: "X", pci_bus_id: null, memory_total: 100, compute_capability: null, pcie_generation_max: null, pcie_width_max: null };
+const facts = { id: "GPU-a", index: 0, name: "X", pci_bus_id: null, memory_total: 100, compute_capability: null, pcie_generation_max: null, pcie_width_max: null, speed_facts: { memory_bus_bits: null, memory_clock_max_mhz: null, sm_clock_max_mhz: null, sms: null, p2p: null, nvlink: null } };
 
 describe("levels", () => {
   it("begin exactly at their thresholds", () => {

@@ -511,6 +511,8 @@ export type GpuFacts = {
 	pcie_generation_max: number | null,
 	/**  Most PCIe lanes of card and slot together. */
 	pcie_width_max: number | null,
+	/**  What its driver says of its speed. */
+	speed_facts: SpeedFacts,
 };
 
 /**  A GPU's identity: its UUID as the driver gives it (`GPU-…`). Index and bus order may change; this does not. */
@@ -1189,6 +1191,22 @@ export type SourceView = {
 	health: SourceHealth,
 	/**  The machine, once described. */
 	machine: Machine | null,
+};
+
+/**  What a driver says of a card's speed. Each is absent where it does not say. */
+export type SpeedFacts = {
+	/**  Width of the memory bus, bits. */
+	memory_bus_bits: number | null,
+	/**  Highest memory clock, MHz: half the rate at which data go over each pin. */
+	memory_clock_max_mhz: number | null,
+	/**  Highest clock of the SMs, MHz. */
+	sm_clock_max_mhz: number | null,
+	/**  Streaming multiprocessors. */
+	sms: number | null,
+	/**  Whether it can read the memory of every other GPU here without passing through system RAM; absent where it is alone. */
+	p2p: boolean | null,
+	/**  Whether any NVLink of it is up. */
+	nvlink: boolean | null,
 };
 
 /**  A part of the time of a generated token. */

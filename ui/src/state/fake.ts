@@ -42,6 +42,7 @@ export const machine: Machine = {
     compute_capability: [8, 6],
     pcie_generation_max: 4,
     pcie_width_max: 16,
+    speed_facts: { memory_bus_bits: null, memory_clock_max_mhz: null, sm_clock_max_mhz: null, sms: null, p2p: null, nvlink: null },
   })),
   driver_version: null,
   cuda_version: null,

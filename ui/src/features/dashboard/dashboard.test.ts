@@ -10,7 +10,7 @@ import { tracks } from "./tracks";
 const GIB = 1024 ** 3;
 const sample = (metrics: object): GpuSample => ({ gpu: "GPU-0", answered_at: null, metrics: metrics as GpuSample["metrics"] });
 const gpu = (metrics: object, rest: Partial<GpuLive> = {}): GpuLive => ({
-  facts: { id: "GPU-0", index: 0, name: "NVIDIA GeForce RTX 3090", pci_bus_id: "00000000:01:00.0", memory_total: 24 * GIB, compute_capability: [8, 6], pcie_generation_max: 4, pcie_width_max: 16 },
+  facts: { id: "GPU-0", index: 0, name: "NVIDIA GeForce RTX 3090", pci_bus_id: "00000000:01:00.0", memory_total: 24 * GIB, compute_capability: [8, 6], pcie_generation_max: 4, pcie_width_max: 16, speed_facts: { memory_bus_bits: null, memory_clock_max_mhz: null, sm_clock_max_mhz: null, sms: null, p2p: null, nvlink: null } },
   sample: sample(metrics),
   silent: null,
   ageMs: 0,
