@@ -14,25 +14,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where everything lies, by the engine's log.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Said {
+pub(crate) struct Said {
     /// Device of each layer, then of the output: `CPU`, `RPC0`, `RPC1`, …
-    pub units: Vec<String>,
+    pub(crate) units: Vec<String>,
     /// Layers on devices whose experts are in RAM, ascending.
-    pub experts: Vec<u32>,
+    pub(crate) experts: Vec<u32>,
 }
 
 /// Stand-ins for GPUs. Dropping them ends them.
-pub struct Servers {
+pub(crate) struct Servers {
     children: Vec<Child>,
     endpoints: Vec<String>,
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr()).expect("a free port").port()
 }
 
 impl Servers {
-    pub fn start(programs: &Path, count: usize) -> Self {
+    pub(crate) fn start(programs: &Path, count: usize) -> Self {
         let mut servers = Self { children: Vec::new(), endpoints: Vec::new() };
         for _ in 0..count {
             let port = free_port();
@@ -55,7 +55,7 @@ impl Servers {
     }
 
     /// Starts the command with these servers for its GPUs, in their order, and reads its log until it listens.
-    pub fn run(&self, spec: &LaunchSpec) -> Said {
+    pub(crate) fn run(&self, spec: &LaunchSpec) -> Said {
         let mut engine = Command::new(&spec.program)
             .args(&spec.args)
             .args(["--rpc", &self.endpoints.join(","), "-lv", "5"])

@@ -60,6 +60,7 @@ fn thirty_random_plans_end_where_they_said() {
     let path = model(folder.path());
     let probe = ModelCache::new().probe(&path).expect("the model is sound");
     let flags = FlagTable::published(Engine::LlamaCpp, Some(&Version::build(11_434)));
+    let program = programs().join("llama-server");
     let mut kinds = [0; 4];
     for seed in 1..=PLANS {
         let plan = Random::new(seed).plan(&probe.facts, LAYERS);
@@ -67,7 +68,7 @@ fn thirty_random_plans_end_where_they_said() {
         let start = Start {
             model_path: path.to_str().expect("UTF-8"),
             title: "tiny",
-            program: programs().join("llama-server").to_str().expect("UTF-8"),
+            program: program.to_str().expect("UTF-8"),
             host: "127.0.0.1",
             port: engine::free_port(),
         };

@@ -9,10 +9,10 @@ use dualgpuopt_core::units::Bytes;
 const GPUS_MAX: u64 = 4;
 
 /// Numbers from a seed (xorshift64*, Vigna 2016).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
@@ -29,7 +29,7 @@ impl Random {
     }
 
     /// A plan for a model of so many layers, in which every part is drawn.
-    pub fn plan(&mut self, model: &ModelFacts, layers: u32) -> Plan {
+    pub(crate) fn plan(&mut self, model: &ModelFacts, layers: u32) -> Plan {
         let gpus = usize::try_from(1 + self.below(GPUS_MAX)).expect("few GPUs");
         let units = layers + 1;
         let base = plan(model, &request(gpus, self.cuts(units, gpus))).expect("the request is sound");
