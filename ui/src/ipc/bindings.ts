@@ -94,7 +94,7 @@ export type CommandView = {
 };
 
 /**  Form of a command. */
-export type ExportForm = "bash" | "power_shell" | "systemd" | "compose" | "env";
+export type ExportForm = "bash" | "power_shell" | "cmd" | "systemd" | "compose" | "env";
 
 /**  An error as the user meets it. */
 export type AppError = {
