@@ -25,9 +25,9 @@ export const commands = {
 	catalogue: () => typedError<CatalogueRow[], AppError>(__TAURI_INVOKE("catalogue")),
 	/**  Plans a model on this machine as it is now. */
 	plan: (ask: PlanAsk) => typedError<PlanView, AppError>(__TAURI_INVOKE("plan", { ask })),
-	/**  The plans worth considering beside the best one. */
+	/**  The plans worth considering for an ask, the best for its goal first. */
 	alternatives: (ask: PlanAsk) => typedError<Alternatives, AppError>(__TAURI_INVOKE("alternatives", { ask })),
-	/**  A plan as commands: for each engine, in every form. */
+	/**  Commands that start a plan, for every engine that loads the model, in every form. */
 	commands: (ask: PlanAsk) => typedError<CommandView[], AppError>(__TAURI_INVOKE("commands", { ask })),
 	/**  Sets the engine's program, or looks for it again when `path` is absent. */
 	setEngine: (path: string | null) => typedError<EngineView, AppError>(__TAURI_INVOKE("set_engine", { path })),
@@ -72,29 +72,6 @@ export type Alternatives = {
 	/**  How many more there are that another beats in every way, or beyond ten. */
 	hidden: number,
 };
-
-/**  A form of a command. */
-export type CommandForm = {
-	/**  Which. */
-	form: ExportForm,
-	/**  The text. */
-	text: string,
-};
-
-/**  A plan as commands of one engine. */
-export type CommandView = {
-	/**  Which engine. */
-	engine: string,
-	/**  Its version. */
-	version: string | null,
-	/**  In every form. */
-	forms: CommandForm[],
-	/**  What the version lacks. */
-	problems: string[],
-};
-
-/**  Form of a command. */
-export type ExportForm = "bash" | "power_shell" | "cmd" | "systemd" | "compose" | "env";
 
 /**  An error as the user meets it. */
 export type AppError = {
@@ -245,6 +222,26 @@ export type Code =
 "store" | 
 /**  A defect of ours. */
 "internal";
+
+/**  A command in one form. */
+export type CommandForm = {
+	/**  Who reads it. */
+	form: ExportForm,
+	/**  The whole text. */
+	text: string,
+};
+
+/**  How to start a plan with one engine, in every form that can express it. */
+export type CommandView = {
+	/**  `llama.cpp`, `vLLM`, or `Environment` for the variables alone. */
+	engine: string,
+	/**  Version whose flags these are; absent where flags play no part. */
+	version: string | null,
+	/**  The command in each form. */
+	forms: CommandForm[],
+	/**  What this version cannot be told, and what to know before the start; one sentence each. */
+	problems: string[],
+};
 
 /**  Where an interval is from. */
 export type ContextSource = 
@@ -400,6 +397,21 @@ export type Exit = {
 	signal: number | null,
 };
 
+/**  Who is to read the command. */
+export type ExportForm = 
+/**  A script for bash. */
+"bash" | 
+/**  A script for PowerShell. */
+"power_shell" | 
+/**  A batch file for Windows' command prompt. */
+"cmd" | 
+/**  A unit for systemd. */
+"systemd" | 
+/**  A file for docker compose. */
+"compose" | 
+/**  The environment alone, a variable a line. */
+"env";
+
 /**  What is wrong with one field. */
 export type FieldProblem = {
 	/**  The field of [`CustomModel`]. */
@@ -507,7 +519,8 @@ export type GpuChoice = {
 	used: boolean,
 	/**  Memory to keep free on it. */
 	reserve: Bytes,
-	most: Bytes | null,
+	/**  The most that a plan may take on it; absent: all that is free. */
+	most?: Bytes | null,
 };
 
 /**  What does not change while the driver is loaded. */
@@ -528,6 +541,8 @@ export type GpuFacts = {
 	pcie_generation_max: number | null,
 	/**  Most PCIe lanes of card and slot together. */
 	pcie_width_max: number | null,
+	/**  What its driver says of its speed. */
+	speed_facts: SpeedFacts,
 };
 
 /**  A GPU's identity: its UUID as the driver gives it (`GPU-…`). Index and bus order may change; this does not. */
@@ -943,7 +958,10 @@ export type Plan = {
 	devices: DevicePlan[],
 	/**  System RAM. */
 	host: HostPlan,
-	/**  Units per device, in the order of `devices`: layers, and one more for the output. This is `--tensor-split`. */
+	/**
+	 *  Units per device, in the order of `devices`: layers, and one more for the output; by tensors: shares. In the order of
+	 *  `order` this is `--tensor-split`.
+	 */
 	split: number[],
 	/**  How the GPUs share the model. */
 	mode: PlanMode,
@@ -979,8 +997,14 @@ export type PlanAsk = {
 	micro_batch: number,
 	/**  GPUs; those not named are used with the default reserve. */
 	gpus: GpuChoice[],
-	/**  Units per used GPU fixed by hand. */
+	/**  Units per used GPU fixed by hand; as [`dualgpuopt_core::plan::PlanRequest::split`]. */
 	split: number[] | null,
+	/**  Positions among the used GPUs of those that `split` uses, in the engine's order; absent: as they come. */
+	order?: number[] | null,
+	/**  Cards to plan with beside this machine's, in words: `RTX 4090`, `RTX 3090@free=22GiB`. They count as the last GPUs. */
+	added?: string[],
+	/**  Whether the plan is for `added` alone, as if this machine had no GPUs. */
+	only_added?: boolean,
 	/**  What the plan should be best at. */
 	goal: Goal,
 	/**  How GPUs share the model; absent: chosen by the planner. */
@@ -994,9 +1018,6 @@ export type PlanAsk = {
 	/**  Tokens already in the cache for which decode speed is told. */
 	depth: number,
 	/**  Port for the server; absent: the first free one from 8080 on. */
-	order: number[] | null,
-	added: string[],
-	only_added: boolean,
 	port: number | null,
 };
 
@@ -1019,11 +1040,19 @@ export type PlanRequest = {
 	parallel: number,
 	/**  Tokens per micro-batch, 32 to 4096. */
 	micro_batch: number,
-	/**  The GPUs that may be used, in the order in which the engine will see them. One to sixteen. */
+	/**  The GPUs that may be used. One to sixteen. */
 	devices: DeviceBudget[],
-	/**  Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner. */
+	/**
+	 *  Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner.
+	 *  With `ram`, first layers that are missing in the sum stay in RAM. With `mode` tensor: shares, of which zero leaves a
+	 *  GPU out.
+	 */
 	split: number[] | null,
-	order: number[] | null,
+	/**
+	 *  Positions in `devices` of the GPUs that `split` uses, in the order in which the engine sees them; absent: as in
+	 *  `devices`.
+	 */
+	order?: number[] | null,
 	/**  What the plan should be best at. */
 	goal: Goal,
 	/**  How GPUs share the model; absent: chosen by the planner. */
@@ -1210,6 +1239,22 @@ export type SourceView = {
 	health: SourceHealth,
 	/**  The machine, once described. */
 	machine: Machine | null,
+};
+
+/**  What a driver says of a card's speed. Each is absent where it does not say. */
+export type SpeedFacts = {
+	/**  Width of the memory bus, bits. */
+	memory_bus_bits: number | null,
+	/**  Highest memory clock, MHz: half the rate at which data go over each pin. */
+	memory_clock_max_mhz: number | null,
+	/**  Highest clock of the SMs, MHz. */
+	sm_clock_max_mhz: number | null,
+	/**  Streaming multiprocessors. */
+	sms: number | null,
+	/**  Whether it can read the memory of every other GPU here without passing through system RAM; absent where it is alone. */
+	p2p: boolean | null,
+	/**  Whether any NVLink of it is up. */
+	nvlink: boolean | null,
 };
 
 /**  A part of the time of a generated token. */
