@@ -170,6 +170,30 @@ test("a goal is chosen, other plans are drawn at a letter, and the proof is told
   await expect(verdict).toContainText("Fits");
 });
 
+test("the command comes in the form that is wanted, and a card that is not here is planned with but never started", async ({ open }) => {
+  const page = await open();
+  await library(page);
+  await page.getByTestId("library-list").getByRole("option").filter({ hasText: /8b/i }).click();
+  const command = page.getByTestId("plan-command");
+  await page.getByRole("radio", { name: "systemd" }).click();
+  await expect(command).toContainText("[Service]");
+  await page.getByRole("radio", { name: "PowerShell" }).click();
+  await expect(command).not.toContainText("[Service]");
+  await page.getByRole("radio", { name: "bash" }).click();
+  await expect(command).toContainText("llama-server");
+
+  await page.getByTestId("what-if").click();
+  await page.getByTestId("what-if-card").fill("RTX 4090");
+  await page.keyboard.press("Enter");
+  await expect(page.getByTestId("plan-verdict")).toContainText("What if: RTX 4090 were here");
+  await expect(page.getByTestId("figure-2-free")).toBeVisible();
+  await expect(page.getByTestId("plan-apply")).toBeDisabled();
+  await accessible(page);
+  await page.screenshot({ path: artefact("browser-what-if.png") });
+  await page.getByRole("button", { name: "Plan without RTX 4090" }).click();
+  await expect(page.getByTestId("plan-apply")).toBeEnabled();
+});
+
 test("system RAM takes what the GPUs cannot hold, and says so", async ({ open }) => {
   const page = await open();
   await library(page);

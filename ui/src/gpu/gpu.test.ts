@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 
+import { NO_SPEED_FACTS } from "../state/fake";
 import type { GpuSample, Metric, Reading } from "../ipc/backend";
 import { levelOf, MEMORY_THRESHOLDS, TEMPERATURE_THRESHOLDS, worst } from "./levels";
 import { memoryOf, oldWords } from "./live";
 import { silentWhy, throttleWords, valueOf, whyOf } from "./readings";
 
 const sample = (metrics: Partial<Record<Metric, Reading>>): GpuSample => ({ gpu: "GPU-a", answered_at: null, metrics: metrics as GpuSample["metrics"] });
-const facts = { id: "GPU-a", index: 0, name: "X", pci_bus_id: null, memory_total: 100, compute_capability: null, pcie_generation_max: null, pcie_width_max: null, speed_facts: { memory_bus_bits: null, memory_clock_max_mhz: null, sm_clock_max_mhz: null, sms: null, p2p: null, nvlink: null } };
+const facts = { id: "GPU-a", index: 0, name: "X", pci_bus_id: null, memory_total: 100, compute_capability: null, pcie_generation_max: null, pcie_width_max: null, speed_facts: NO_SPEED_FACTS };
 
 describe("levels", () => {
   it("begin exactly at their thresholds", () => {

@@ -25,6 +25,8 @@ export const commands = {
 	catalogue: () => typedError<CatalogueRow[], AppError>(__TAURI_INVOKE("catalogue")),
 	/**  Plans a model on this machine as it is now. */
 	plan: (ask: PlanAsk) => typedError<PlanView, AppError>(__TAURI_INVOKE("plan", { ask })),
+	/**  The plans worth considering for an ask, the best for its goal first. */
+	alternatives: (ask: PlanAsk) => typedError<Alternatives, AppError>(__TAURI_INVOKE("alternatives", { ask })),
 	/**  Commands that start a plan, for every engine that loads the model, in every form. */
 	commands: (ask: PlanAsk) => typedError<CommandView[], AppError>(__TAURI_INVOKE("commands", { ask })),
 	/**  Sets the engine's program, or looks for it again when `path` is absent. */
@@ -45,6 +47,32 @@ export const events = {
 };
 
 /* Types */
+/**  One of the plans that no other beats in everything. */
+export type Alternative = {
+	/**  In words: `By layers 40 | 41, KV q8_0`. */
+	title: string,
+	/**  The request that gives exactly this plan: every choice pinned. */
+	request: PlanRequest,
+	/**  Largest context that fits so, tokens. */
+	context_limit: number,
+	/**  Whether that reaches the context asked for. */
+	reaches_context: boolean,
+	/**  Its speed; absent where a card's speed is unknown. */
+	speed: PlanSpeed | null,
+	/**  System RAM for the model, beyond what every plan keeps there. */
+	ram: Bytes,
+	/**  Free memory of the tightest GPU used. */
+	spare: Bytes,
+};
+
+/**  The plans worth considering. */
+export type Alternatives = {
+	/**  At most ten, the best for the goal first. */
+	plans: Alternative[],
+	/**  How many more there are that another beats in every way, or beyond ten. */
+	hidden: number,
+};
+
 /**  An error as the user meets it. */
 export type AppError = {
 	/**  What kind. */
@@ -491,6 +519,8 @@ export type GpuChoice = {
 	used: boolean,
 	/**  Memory to keep free on it. */
 	reserve: Bytes,
+	/**  The most that a plan may take on it; absent: all that is free. */
+	most?: Bytes | null,
 };
 
 /**  What does not change while the driver is loaded. */
@@ -928,7 +958,10 @@ export type Plan = {
 	devices: DevicePlan[],
 	/**  System RAM. */
 	host: HostPlan,
-	/**  Units per device, in the order of `devices`: layers, and one more for the output. This is `--tensor-split`. */
+	/**
+	 *  Units per device, in the order of `devices`: layers, and one more for the output; by tensors: shares. In the order of
+	 *  `order` this is `--tensor-split`.
+	 */
 	split: number[],
 	/**  How the GPUs share the model. */
 	mode: PlanMode,
@@ -964,8 +997,14 @@ export type PlanAsk = {
 	micro_batch: number,
 	/**  GPUs; those not named are used with the default reserve. */
 	gpus: GpuChoice[],
-	/**  Units per used GPU fixed by hand. */
+	/**  Units per used GPU fixed by hand; as [`dualgpuopt_core::plan::PlanRequest::split`]. */
 	split: number[] | null,
+	/**  Positions among the used GPUs of those that `split` uses, in the engine's order; absent: as they come. */
+	order?: number[] | null,
+	/**  Cards to plan with beside this machine's, in words: `RTX 4090`, `RTX 3090@free=22GiB`. They count as the last GPUs. */
+	added?: string[],
+	/**  Whether the plan is for `added` alone, as if this machine had no GPUs. */
+	only_added?: boolean,
 	/**  What the plan should be best at. */
 	goal: Goal,
 	/**  How GPUs share the model; absent: chosen by the planner. */
@@ -1001,10 +1040,19 @@ export type PlanRequest = {
 	parallel: number,
 	/**  Tokens per micro-batch, 32 to 4096. */
 	micro_batch: number,
-	/**  The GPUs that may be used, in the order in which the engine will see them. One to sixteen. */
+	/**  The GPUs that may be used. One to sixteen. */
 	devices: DeviceBudget[],
-	/**  Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner. */
+	/**
+	 *  Units (layers, then the output) per device, in the order of `devices`, fixed by the user; absent: found by the planner.
+	 *  With `ram`, first layers that are missing in the sum stay in RAM. With `mode` tensor: shares, of which zero leaves a
+	 *  GPU out.
+	 */
 	split: number[] | null,
+	/**
+	 *  Positions in `devices` of the GPUs that `split` uses, in the order in which the engine sees them; absent: as in
+	 *  `devices`.
+	 */
+	order?: number[] | null,
 	/**  What the plan should be best at. */
 	goal: Goal,
 	/**  How GPUs share the model; absent: chosen by the planner. */

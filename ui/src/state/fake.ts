@@ -1,5 +1,5 @@
 // A Backend for tests: every command is refused unless the test gives it.
-import type { Backend, Frame, Machine, Overview } from "../ipc/backend";
+import type { Backend, Frame, Machine, Overview, SpeedFacts } from "../ipc/backend";
 
 export function fakeBackend(given: Partial<Backend> = {}): Backend {
   const refuse = (name: string) => () => Promise.reject(new Error(`${name} was not expected`));
@@ -31,6 +31,15 @@ export function fakeBackend(given: Partial<Backend> = {}): Backend {
   };
 }
 
+export const NO_SPEED_FACTS: SpeedFacts = {
+  memory_bus_bits: null,
+  memory_clock_max_mhz: null,
+  sm_clock_max_mhz: null,
+  sms: null,
+  p2p: null,
+  nvlink: null,
+};
+
 export const machine: Machine = {
   source: "simulated",
   gpus: [0, 1].map((index) => ({
@@ -42,7 +51,7 @@ export const machine: Machine = {
     compute_capability: [8, 6],
     pcie_generation_max: 4,
     pcie_width_max: 16,
-    speed_facts: { memory_bus_bits: null, memory_clock_max_mhz: null, sm_clock_max_mhz: null, sms: null, p2p: null, nvlink: null },
+    speed_facts: NO_SPEED_FACTS,
   })),
   driver_version: null,
   cuda_version: null,

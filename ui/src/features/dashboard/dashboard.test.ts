@@ -1,6 +1,7 @@
 import { cleanup, render, screen } from "@testing-library/svelte";
 import { afterEach, describe, expect, it } from "vitest";
 
+import { NO_SPEED_FACTS } from "../../state/fake";
 import type { GpuSample } from "../../ipc/backend";
 import type { GpuLive } from "../../state/telemetry.svelte";
 import { lineWords, linkTraffic, throttle } from "./figures";
@@ -10,7 +11,7 @@ import { tracks } from "./tracks";
 const GIB = 1024 ** 3;
 const sample = (metrics: object): GpuSample => ({ gpu: "GPU-0", answered_at: null, metrics: metrics as GpuSample["metrics"] });
 const gpu = (metrics: object, rest: Partial<GpuLive> = {}): GpuLive => ({
-  facts: { id: "GPU-0", index: 0, name: "NVIDIA GeForce RTX 3090", pci_bus_id: "00000000:01:00.0", memory_total: 24 * GIB, compute_capability: [8, 6], pcie_generation_max: 4, pcie_width_max: 16, speed_facts: { memory_bus_bits: null, memory_clock_max_mhz: null, sm_clock_max_mhz: null, sms: null, p2p: null, nvlink: null } },
+  facts: { id: "GPU-0", index: 0, name: "NVIDIA GeForce RTX 3090", pci_bus_id: "00000000:01:00.0", memory_total: 24 * GIB, compute_capability: [8, 6], pcie_generation_max: 4, pcie_width_max: 16, speed_facts: NO_SPEED_FACTS },
   sample: sample(metrics),
   silent: null,
   ageMs: 0,

@@ -13,13 +13,14 @@ const PLANNED = new Set([
 export const FORM_LABELS: Record<ExportForm, string> = {
   bash: "bash",
   power_shell: "PowerShell",
+  cmd: "cmd",
   systemd: "systemd",
   compose: "compose",
   env: ".env",
 };
 
-/** Ends of lines that go on: bash and systemd, PowerShell. */
-const CONTINUED = new Set(["\\", "`"]);
+/** Ends of lines that go on: bash and systemd, PowerShell, cmd. */
+const CONTINUED = new Set(["\\", "`", "^"]);
 
 export interface Piece {
   text: string;

@@ -32,9 +32,9 @@ describe("why this plan", () => {
     expect(items()).toEqual(["GPU 0 aloneLacks 16 GiB.", "By layers 41 | 4017.3 tok/s0.3 % slower.", "Weights52.70 ms", "Hop40 µs"]);
     expect(screen.getByText("From physics.")).toBeTruthy();
   });
-  it("says that a split by hand was not weighed against others", () => {
+  it("says that a fixed split was not weighed against others", () => {
     render(WhyPlan, { plan: { ...plan, certificate: null } });
-    expect(screen.getByText(/set by hand/)).toBeTruthy();
+    expect(screen.getByText(/This split is fixed/)).toBeTruthy();
   });
   it("is not there where nothing is known", () => {
     render(WhyPlan, { plan: { ...plan, certificate: null, speed: null } });
