@@ -17,7 +17,7 @@ HF := .cache/hf
 MINUTES ?= 30
 UI_SOURCES := $(shell find ui -type f -not -path 'ui/dist/*' 2>/dev/null)
 
-.PHONY: help run test unit e2e lint fmt bench bench-peers fuzz truth-report speed-report coverage release install bindings pictures setup setup-test build build-tests clean
+.PHONY: help run test unit e2e lint fmt bench bench-peers rpc-check fuzz truth-report speed-report coverage release install bindings pictures setup setup-test build build-tests clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench: setup-test $(MODELS)/tiny.gguf ## Benchmarks of reading and planning
 
 bench-peers: ui/dist/index.html ## Accuracy and time beside llama.cpp's own dry run and --fit, on recorded starts
 	cargo bench --quiet --package dualgpuopt-bench --bench peers
+
+rpc-check: $(VENV)/.ready ## Random plans run by the real llama.cpp, RPC servers for GPUs (builds it first: ten minutes)
+	DUALGPUOPT_TEST_LLAMA=$$(python3 tests/rpc/build.py) \
+	  cargo test --package dualgpuopt-tests --test rpc -- --nocapture
 
 fuzz: ## Hostile bytes for the readers of models, MINUTES=30 for each (needs cargo-fuzz)
 	for reader in gguf safetensors config; do \

@@ -8,6 +8,7 @@ mod contexts;
 mod engine;
 mod estimate;
 mod estimate_vllm;
+mod export;
 mod extra;
 mod models;
 mod serve;

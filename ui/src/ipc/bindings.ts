@@ -25,6 +25,8 @@ export const commands = {
 	catalogue: () => typedError<CatalogueRow[], AppError>(__TAURI_INVOKE("catalogue")),
 	/**  Plans a model on this machine as it is now. */
 	plan: (ask: PlanAsk) => typedError<PlanView, AppError>(__TAURI_INVOKE("plan", { ask })),
+	/**  Commands that start a plan, for every engine that loads the model, in every form. */
+	commands: (ask: PlanAsk) => typedError<CommandView[], AppError>(__TAURI_INVOKE("commands", { ask })),
 	/**  Sets the engine's program, or looks for it again when `path` is absent. */
 	setEngine: (path: string | null) => typedError<EngineView, AppError>(__TAURI_INVOKE("set_engine", { path })),
 	/**  Plans once more against the machine as it is now, and starts the engine. */
@@ -193,6 +195,26 @@ export type Code =
 /**  A defect of ours. */
 "internal";
 
+/**  A command in one form. */
+export type CommandForm = {
+	/**  Who reads it. */
+	form: ExportForm,
+	/**  The whole text. */
+	text: string,
+};
+
+/**  How to start a plan with one engine, in every form that can express it. */
+export type CommandView = {
+	/**  `llama.cpp`, `vLLM`, or `Environment` for the variables alone. */
+	engine: string,
+	/**  Version whose flags these are; absent where flags play no part. */
+	version: string | null,
+	/**  The command in each form. */
+	forms: CommandForm[],
+	/**  What this version cannot be told, and what to know before the start; one sentence each. */
+	problems: string[],
+};
+
 /**  Where an interval is from. */
 export type ContextSource = 
 /**  Figures that others published, and room for what a running engine adds. */
@@ -346,6 +368,21 @@ export type Exit = {
 	/**  Signal number, where one ended it. */
 	signal: number | null,
 };
+
+/**  Who is to read the command. */
+export type ExportForm = 
+/**  A script for bash. */
+"bash" | 
+/**  A script for PowerShell. */
+"power_shell" | 
+/**  A batch file for Windows' command prompt. */
+"cmd" | 
+/**  A unit for systemd. */
+"systemd" | 
+/**  A file for docker compose. */
+"compose" | 
+/**  The environment alone, a variable a line. */
+"env";
 
 /**  What is wrong with one field. */
 export type FieldProblem = {

@@ -1,6 +1,7 @@
 //! The one registry of commands, and what they take and give. Hosts (the window, the HTTP bridge) and the TypeScript
 //! bindings are generated from it, so none of them can drift.
 
+mod commands;
 mod library;
 
 use dualgpuopt_core::engine::llama_cpp::explain::Line;
@@ -11,6 +12,7 @@ use dualgpuopt_core::settings::Environment;
 use dualgpuopt_core::units::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use commands::{CommandForm, CommandView};
 pub use library::{
     CatalogueQuant, CatalogueRow, CustomView, Fit, LibraryFolder, LibraryModel, LibraryView, ModelRef, ModelState,
 };
@@ -43,6 +45,8 @@ macro_rules! for_each_command {
             plan(ask: $crate::api::PlanAsk) -> $crate::api::PlanView;
             /// The plans worth considering for an ask, the best for its goal first.
             alternatives(ask: $crate::api::PlanAsk) -> dualgpuopt_core::plan::Alternatives;
+            /// Commands that start a plan, for every engine that loads the model, in every form.
+            commands(ask: $crate::api::PlanAsk) -> Vec<$crate::api::CommandView>;
             /// Sets the engine's program, or looks for it again when `path` is absent.
             set_engine(path: Option<String>) -> $crate::api::EngineView;
             /// Plans once more against the machine as it is now, and starts the engine.

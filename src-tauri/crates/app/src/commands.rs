@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dualgpuopt_core::command::LaunchSpec;
+use dualgpuopt_core::engine::flags_by_version::{Engine, FlagProblem, FlagTable};
 use dualgpuopt_core::engine::llama_cpp;
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_core::gpu::{Machine, SourceHealth, SourceKind};
@@ -21,11 +22,11 @@ use crate::{App, engine, environment, lock, models, planning};
 /// Address that engines listen on.
 pub(crate) const HOST: &str = "127.0.0.1";
 /// First port tried for an engine; llama-server's own default.
-const PORT_FIRST: u16 = 8080;
+pub(crate) const PORT_FIRST: u16 = 8080;
 /// Most log lines in one answer.
 const LOG_LINES_MAX: u32 = 5000;
 /// Name shown for the engine while none is found, so that a plan's command can still be read and copied.
-const PROGRAM_UNSET: &str = "llama-server";
+pub(crate) const PROGRAM_UNSET: &str = "llama-server";
 
 impl App {
     /// Everything a fresh window needs to draw itself.
@@ -149,7 +150,12 @@ impl App {
             if let Verdict::DoesNotFit { reason, .. } = &planned.plan.verdict {
                 return Err(AppError::new(Code::BadRequest, reason.clone()).hint("Change the plan so that it fits."));
             }
-            let spec = app.spec(&ask, &subject, &planned.plan, &machine, &program)?;
+            let flags = app.inner.flags.of(&program).0;
+            let (spec, problems) = app.spec(&ask, &subject, &planned.plan, &machine, &program, &flags)?;
+            if let Some(problem) = problems.iter().find(|problem| problem.prevents()) {
+                return Err(AppError::new(Code::EngineFailed, problem.to_string())
+                    .hint("Install a newer llama.cpp, or change the plan."));
+            }
             Ok((spec, planned, machine))
         };
         let (spec, planned, machine) = blocking(prepare).await??;
@@ -208,7 +214,9 @@ impl App {
         let (planned, machine, doubts) = self.plan_for(ask, subject)?;
         let planned_in_us = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
         let program = lock(&self.inner.engine).program.clone().unwrap_or_else(|| PROGRAM_UNSET.to_owned());
-        let spec = self.spec(ask, subject, &planned.plan, &machine, &program)?;
+        // The page asks at every move of a slider: programs are not asked here.
+        let flags = FlagTable::published(Engine::LlamaCpp, None);
+        let (spec, _) = self.spec(ask, subject, &planned.plan, &machine, &program, &flags)?;
         let command = spec.posix().map_err(|error| {
             AppError::new(Code::BadRequest, "The command holds a NUL byte, which no shell can express.")
                 .caused_by(&error)
@@ -227,7 +235,11 @@ impl App {
     }
 
     /// The plan for an ask, from the cache where the same question was answered before.
-    fn plan_for(&self, ask: &PlanAsk, subject: &Subject) -> Result<(Arc<Planned>, Machine, Vec<String>), AppError> {
+    pub(crate) fn plan_for(
+        &self,
+        ask: &PlanAsk,
+        subject: &Subject,
+    ) -> Result<(Arc<Planned>, Machine, Vec<String>), AppError> {
         let (question, machine) = self.question(ask)?;
         let key = PlanKey { model: subject.clone(), request: question.request };
         let planned = self
@@ -239,7 +251,7 @@ impl App {
     }
 
     /// An ask, held against the machine as it is now.
-    fn question(&self, ask: &PlanAsk) -> Result<(Question, Machine), AppError> {
+    pub(crate) fn question(&self, ask: &PlanAsk) -> Result<(Question, Machine), AppError> {
         let (machine, frame, health) = {
             let telemetry = lock(&self.inner.telemetry);
             (telemetry.machine.clone(), telemetry.frame.clone(), telemetry.health.clone())
@@ -287,18 +299,20 @@ impl App {
         plan: &Plan,
         machine: &Machine,
         program: &str,
-    ) -> Result<LaunchSpec, AppError> {
+        flags: &FlagTable,
+    ) -> Result<(LaunchSpec, Vec<FlagProblem>), AppError> {
         let port = match ask.port {
             Some(port) => port,
             None => self.free_port()?,
         };
-        let mut spec =
-            llama_cpp::command::launch_spec(&subject.path(), &subject.facts().name, plan, program, HOST, port);
+        let (model_path, title) = (&subject.path(), &subject.facts().name);
+        let start = llama_cpp::command::Start { model_path, title, program, host: HOST, port };
+        let (mut spec, problems) = llama_cpp::command::command(start, plan, flags);
         if machine.source == SourceKind::Simulated || !ask.added.is_empty() {
             // Identities of cards that are not there would hide every real one from the engine.
             spec.env.clear();
         }
-        Ok(spec)
+        Ok((spec, problems))
     }
 }
 

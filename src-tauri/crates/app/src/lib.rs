@@ -21,6 +21,7 @@ pub mod naming;
 mod planning;
 pub mod ram;
 mod spawner;
+mod starting;
 mod subject;
 mod telemetry;
 pub mod verifying;
@@ -87,6 +88,7 @@ struct Inner {
     settings_file: Option<SettingsFile>,
     settings: Mutex<Settings>,
     engine: Mutex<EngineView>,
+    flags: engine::FlagTables,
     sampler: Mutex<Option<Sampler>>,
     launcher: Launcher,
     subjects: Subjects,
@@ -136,6 +138,7 @@ impl App {
                 settings_file: file,
                 settings: Mutex::new(settings),
                 engine: Mutex::new(engine),
+                flags: engine::FlagTables::new(),
                 sampler: Mutex::new(None),
                 launcher,
                 shelf: Shelf::new(subjects.files.clone()),

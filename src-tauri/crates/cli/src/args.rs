@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use dualgpuopt_core::command::ExportForm;
 use dualgpuopt_core::plan::{CacheType, Goal};
 
 /// Plan, launch and watch language models on several GPUs.
@@ -182,6 +183,58 @@ pub(crate) struct PlanArgs {
     /// Where every byte comes from, by formulas.
     #[arg(long)]
     pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
+}
+
+/// Where the command of a plan goes, and in which form.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// Writes the plan's command to this file instead of showing the plan, in the form that its ending says (.sh, .ps1,
+    /// .cmd, .service, .yaml, .env). A file that is there is kept as FILE.bak.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "explain"])]
+    pub(crate) export: Option<PathBuf>,
+    /// The form, whatever the file's ending; without a file, the command is printed.
+    #[arg(long, value_name = "FORM", value_enum, conflicts_with_all = ["json", "explain"])]
+    pub(crate) export_as: Option<Form>,
+}
+
+impl ExportArgs {
+    /// Whether the command is wanted, and not the plan.
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.export.is_some() || self.export_as.is_some()
+    }
+}
+
+/// Forms of a command.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Form {
+    /// A script for bash.
+    Bash,
+    /// A script for PowerShell.
+    #[value(name = "powershell")]
+    PowerShell,
+    /// A batch file for Windows.
+    Cmd,
+    /// A unit for systemd.
+    Systemd,
+    /// A file for docker compose.
+    Compose,
+    /// The environment alone.
+    Env,
+}
+
+impl From<Form> for ExportForm {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Bash => Self::Bash,
+            Form::PowerShell => Self::PowerShell,
+            Form::Cmd => Self::Cmd,
+            Form::Systemd => Self::Systemd,
+            Form::Compose => Self::Compose,
+            Form::Env => Self::Env,
+        }
+    }
 }
 
 /// Options of `estimate`.

@@ -5,6 +5,7 @@ mod estimate;
 mod estimate_vllm;
 mod exit;
 mod explained;
+mod export;
 mod host;
 mod models;
 mod output;

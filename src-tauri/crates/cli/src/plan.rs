@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::args::{Args, ModelArgs, PlanArgs};
 use crate::exit::{self, Failure};
 use crate::host::{self, Host};
-use crate::{explained, output, render};
+use crate::{explained, export, output, render};
 
 /// Version of the JSON form. Fields may be added; none changes its meaning without a new version.
 const SCHEMA: u32 = 2;
@@ -40,9 +40,12 @@ struct Explained<'a> {
 }
 
 pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> {
+    let mut ask = options::chosen(ask(&options.model, None)?, options)?;
+    if options.export.is_wanted() {
+        return export::run(args, &options.export, ask);
+    }
     let host = Host::start(args, None)?;
     let app = host.app.clone();
-    let mut ask = options::chosen(ask(&options.model, None)?, options)?;
     let planned = host.runtime.block_on(async {
         // A file that cannot be read is said before a GPU that is not there.
         app.open_model(ask.model.clone()).await?;

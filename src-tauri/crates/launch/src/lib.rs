@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 pub mod ansi;
+mod ask;
 mod check;
 mod error;
 mod link;
@@ -32,6 +33,7 @@ use dualgpuopt_core::command::{LaunchSpec, STOP_GRACE};
 use dualgpuopt_core::session::{LogBatch, SessionId, SessionState, SessionView};
 use tokio::sync::mpsc;
 
+pub use ask::{Printed, ask};
 pub use check::check_program;
 pub use error::{LaunchError, SessionError};
 pub use record::LOG_BATCH_LINES_MAX;

@@ -28,6 +28,14 @@ pub fn piped<A: AsRef<OsStr>>(program: &OsStr, args: &[A]) -> io::Result<PipedCh
     Ok(PipedChild { child, stdin, stdout })
 }
 
+/// Starts `program` without input, and with its output and its errors piped to us.
+///
+/// # Errors
+/// As [`piped`].
+pub(crate) fn captured<A: AsRef<OsStr>>(program: &OsStr, args: &[A]) -> io::Result<Child> {
+    command(program, args)?.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
 /// Becomes another program, with these arguments and with `env` on top of our environment. Comes back only when that
 /// fails: with the reason, or, where a program cannot replace another, after the other has ended.
 pub fn replace_with<A: AsRef<OsStr>>(program: &OsStr, args: &[A], env: &[(&str, &str)]) -> io::Error {

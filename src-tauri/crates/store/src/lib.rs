@@ -3,8 +3,10 @@
 
 mod atomic;
 mod contexts;
+mod export;
 pub mod paths;
 mod settings;
 
 pub use contexts::{ContextKey, ContextsError, ContextsFile, KeptContext};
+pub use export::write_export;
 pub use settings::{LIBRARY_FOLDERS_MAX, RecentFile, Settings, SettingsFile, StoreError};

@@ -8,6 +8,7 @@
 
 pub mod arguments;
 pub mod bounds;
+pub mod command;
 pub mod estimate;
 pub mod explain;
 pub mod gpu;
