@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { busId, fileName, gpuName, machineName } from "./names";
 import { fixed, micros, parameters, tokensShort } from "./number";
+import { rateOf } from "./speed";
 import { interval, span } from "./time";
 import { fileSize, GIB, gib, memory, MIB, quantity, rate } from "./units";
 
@@ -40,6 +41,25 @@ describe("units", () => {
     expect(quantity("memory_used_bytes", 22.58 * GIB)).toEqual({ text: "22.58", unit: "GiB" });
     expect(quantity("temperature_c", 77.6)).toEqual({ text: "78", unit: "°C" });
     expect(quantity("performance_state", 2)).toEqual({ text: "2", unit: "" });
+  });
+});
+
+describe("predicted rates", () => {
+  const rate = (value: number, low: number, high: number) => {
+    const shown = rateOf({ value, low, high });
+    return [shown?.value, shown?.margin.replace("\u00a0", " ")];
+  };
+  it("have a decimal where it means something", () => {
+    expect(rate(17.44, 16.2, 18.6)).toEqual(["17.4", "± 1.2"]);
+    expect(rate(46.2, 37, 55)).toEqual(["46", "± 9"]);
+    expect(rate(412.4, 352, 472)).toEqual(["412", "± 60"]);
+  });
+  it("have the margin of the farther end, and both ends in words", () => {
+    expect(rate(20, 17, 21)).toEqual(["20.0", "± 3.0"]);
+    expect(rateOf({ value: 20, low: 17, high: 21 })?.range).toBe("17.0 to 21.0\u00a0tok/s");
+  });
+  it("are none where nothing is predicted", () => {
+    expect(rateOf({ value: null, low: null, high: null })).toBeNull();
   });
 });
 

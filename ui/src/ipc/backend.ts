@@ -1,8 +1,10 @@
 // The one port through which the page reaches the product. Features see this file's types and nothing behind them.
 import type {
+  Alternatives,
   AppError,
   AppEvent,
   CatalogueRow,
+  CommandView,
   CustomModel,
   CustomView,
   EngineView,
@@ -47,6 +49,8 @@ export interface Backend {
   removeLibraryFolder(path: string): Promise<LibraryView>;
   catalogue(): Promise<CatalogueRow[]>;
   plan(ask: PlanAsk): Promise<PlanView>;
+  alternatives(ask: PlanAsk): Promise<Alternatives>;
+  commands(ask: PlanAsk): Promise<CommandView[]>;
   setEngine(path: string | null): Promise<EngineView>;
   start(ask: PlanAsk): Promise<SessionView>;
   stop(session: SessionId, force: boolean): Promise<void>;

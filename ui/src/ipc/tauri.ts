@@ -42,6 +42,8 @@ export function tauriBackend(): Backend {
     removeLibraryFolder: (path) => unwrap(commands.removeLibraryFolder(path)),
     catalogue: () => unwrap(commands.catalogue()),
     plan: (ask) => unwrap(commands.plan(ask)),
+    alternatives: (ask) => unwrap(commands.alternatives(ask)),
+    commands: (ask) => unwrap(commands.commands(ask)),
     setEngine: (path) => unwrap(commands.setEngine(path)),
     start: (ask) => unwrap(commands.start(ask)),
     stop: (session, force) => done(commands.stop(session, force)),

@@ -124,10 +124,10 @@ describe("the page's state", () => {
     const { app, asked, send, answer } = page();
     send({ kind: "resync" });
     await answer(0, view([]));
-    app.planner.split = [1, 2];
+    app.planner.wish = { ...app.planner.wish, split: [1, 2] };
     send({ kind: "resync" });
     asked[1]?.answer({ ...view([]), machine: { ...machine, gpus: machine.gpus.slice(0, 1) } });
-    await vi.waitFor(() => expect(app.planner.split).toBeNull());
+    await vi.waitFor(() => expect(app.planner.wish.split).toBeNull());
   });
 });
 

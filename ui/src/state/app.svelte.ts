@@ -50,7 +50,10 @@ export class AppState {
   constructor(readonly backend: Backend) {
     this.telemetry = new Telemetry(backend, this.clock);
     this.sessions = new Sessions(backend, this.toasts);
-    this.planner = new Planner(backend, () => this.telemetry.frame);
+    this.planner = new Planner(backend, {
+      frame: () => this.telemetry.frame,
+      gpus: () => this.telemetry.machine?.gpus ?? [],
+    });
     this.library = new Library(backend);
     this.custom = new CustomDraft(backend, (model) => this.planner.take(model));
   }

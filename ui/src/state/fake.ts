@@ -14,6 +14,8 @@ export function fakeBackend(given: Partial<Backend> = {}): Backend {
     removeLibraryFolder: refuse("removeLibraryFolder"),
     catalogue: refuse("catalogue"),
     plan: refuse("plan"),
+    alternatives: refuse("alternatives"),
+    commands: refuse("commands"),
     setEngine: refuse("setEngine"),
     start: refuse("start"),
     stop: refuse("stop"),

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 
-import type { ModelRef, ModelView, PlanAsk, PlanView } from "../ipc/backend";
+import type { Alternative, ModelRef, ModelView, PlanAsk, PlanView } from "../ipc/backend";
 import { BackendError } from "../ipc/backend";
 import { fakeBackend } from "./fake";
 import { Planner } from "./planner.svelte";
@@ -20,6 +20,7 @@ const model: ModelView = {
   problems: [],
 };
 const answer = (ask: PlanAsk) => ({ model, command: JSON.stringify(ask), planned_in_us: 1, plan: { request: { devices: [] } } }) as unknown as PlanView;
+const NOWHERE = { frame: () => null, gpus: () => [] };
 const openModel = (source: ModelRef) => Promise.resolve({ ...model, source });
 
 /** A backend whose plans are answered by hand. */
@@ -36,16 +37,16 @@ function slow() {
 describe("the planner", () => {
   it("asks no more than the model was trained for", async () => {
     const { backend } = slow();
-    const planner = new Planner(backend, () => null);
+    const planner = new Planner(backend, NOWHERE);
     await planner.openFile("  /m.gguf ");
-    expect(planner.context).toEqual({ kind: "tokens", tokens: 8192 });
+    expect(planner.wish.context).toEqual({ kind: "tokens", tokens: 8192 });
   });
 
   it("keeps one question under way and then asks only the last of many", async () => {
     const { backend, plan, next } = slow();
-    const planner = new Planner(backend, () => null);
+    const planner = new Planner(backend, NOWHERE);
     await planner.openFile("/m.gguf");
-    for (const tokens of [1024, 2048, 4096]) planner.setContext({ kind: "tokens", tokens });
+    for (const tokens of [1024, 2048, 4096]) planner.set({ context: { kind: "tokens", tokens } });
     expect(plan).toHaveBeenCalledTimes(1);
     next();
     await vi.waitFor(() => expect(plan).toHaveBeenCalledTimes(2));
@@ -59,13 +60,13 @@ describe("the planner", () => {
   it("has a plan for what is asked now only while nothing is under way and nothing failed", async () => {
     let answered: Promise<PlanView>;
     const plan = vi.fn(() => answered);
-    const planner = new Planner(fakeBackend({ openModel, plan }), () => null);
+    const planner = new Planner(fakeBackend({ openModel, plan }), NOWHERE);
     answered = Promise.resolve(answer({} as PlanAsk));
     expect(planner.current).toBe(false);
     await planner.openFile("/m.gguf");
     await vi.waitFor(() => expect(planner.current).toBe(true));
     answered = Promise.reject(new BackendError({ code: "no_gpus", message: "No GPUs.", hint: "", detail: "" }));
-    planner.setContext({ kind: "tokens", tokens: 1024 });
+    planner.set({ context: { kind: "tokens", tokens: 1024 } });
     expect(planner.current).toBe(false);
     await vi.waitFor(() => expect(planner.planError).not.toBeNull());
     expect(planner.view).not.toBeNull();
@@ -77,11 +78,11 @@ describe("the planner", () => {
 
   it("ends a split by hand when the GPUs change", async () => {
     const { backend } = slow();
-    const planner = new Planner(backend, () => null);
+    const planner = new Planner(backend, NOWHERE);
     await planner.openFile("/m.gguf");
-    planner.setSplit([4, 5]);
+    planner.set({ split: [4, 5] });
     planner.setUsed("GPU-1", false);
-    expect(planner.split).toBeNull();
+    expect(planner.wish.split).toBeNull();
     expect(planner.ask(file("/m.gguf")).gpus).toEqual([expect.objectContaining({ gpu: "GPU-1", used: false })]);
   });
 
@@ -89,7 +90,7 @@ describe("the planner", () => {
     let first: (view: ModelView) => void = () => undefined;
     const plan = (ask: PlanAsk) => Promise.resolve(answer(ask));
     const backend = fakeBackend({ plan, openModel: (source) => (keyOf(source) === "file /slow.gguf" ? new Promise((resolve) => (first = resolve)) : openModel(source)) });
-    const planner = new Planner(backend, () => null);
+    const planner = new Planner(backend, NOWHERE);
     const opening = planner.openFile("/slow.gguf");
     await planner.openFile("/m.gguf");
     first({ ...model, source: file("/slow.gguf") });
@@ -101,7 +102,7 @@ describe("the planner", () => {
     const error = { code: "model_invalid", message: "Not a model.", hint: "", detail: "" } as const;
     const plan = (ask: PlanAsk) => Promise.resolve(answer(ask));
     const backend = fakeBackend({ plan, openModel: (source) => (keyOf(source) === "file /bad" ? Promise.reject(new BackendError(error)) : openModel(source)) });
-    const planner = new Planner(backend, () => null);
+    const planner = new Planner(backend, NOWHERE);
     await planner.openFile("/m.gguf");
     await planner.openFile("/bad");
     expect(planner.openError).toEqual(error);
@@ -112,16 +113,16 @@ describe("the planner", () => {
   it("keeps what was asked for another quantisation of the same model, and drops it for another model", async () => {
     const quant = (id: string, name: string): ModelRef => ({ kind: "catalogue", id, quant: name });
     const plan = (ask: PlanAsk) => Promise.resolve(answer(ask));
-    const planner = new Planner(fakeBackend({ plan, openModel }), () => null);
+    const planner = new Planner(fakeBackend({ plan, openModel }), NOWHERE);
     await planner.open(quant("llama", "Q8_0"));
-    planner.setContext({ kind: "tokens", tokens: 1024 });
-    planner.setSplit([4, 5]);
+    planner.set({ context: { kind: "tokens", tokens: 1024 } });
+    planner.set({ split: [4, 5] });
     await planner.open(quant("llama", "Q4_K_M"));
-    expect(planner.context).toEqual({ kind: "tokens", tokens: 1024 });
-    expect(planner.split).toEqual([4, 5]);
+    expect(planner.wish.context).toEqual({ kind: "tokens", tokens: 1024 });
+    expect(planner.wish.split).toEqual([4, 5]);
     await planner.open(quant("qwen", "Q4_K_M"));
-    expect(planner.context).toEqual({ kind: "tokens", tokens: 8192 });
-    expect(planner.split).toBeNull();
+    expect(planner.wish.context).toEqual({ kind: "tokens", tokens: 8192 });
+    expect(planner.wish.split).toBeNull();
   });
 
   it("cuts the context, and a split by hand, to what an edited model still has", async () => {
@@ -131,15 +132,45 @@ describe("the planner", () => {
       layers,
       context_trained: trained,
     });
-    const planner = new Planner(fakeBackend({ plan: (ask) => Promise.resolve(answer(ask)) }), () => null);
+    const planner = new Planner(fakeBackend({ plan: (ask) => Promise.resolve(answer(ask)) }), NOWHERE);
     planner.take(custom(8, 8192));
-    planner.setSplit([4, 5]);
+    planner.set({ split: [4, 5] });
     planner.take(custom(8, 4096));
-    expect([planner.context, planner.split]).toEqual([{ kind: "tokens", tokens: 4096 }, [4, 5]]);
+    expect([planner.wish.context, planner.wish.split]).toEqual([{ kind: "tokens", tokens: 4096 }, [4, 5]]);
     planner.take(custom(12, 8192));
-    expect([planner.context, planner.split]).toEqual([{ kind: "tokens", tokens: 4096 }, null]);
+    expect([planner.wish.context, planner.wish.split]).toEqual([{ kind: "tokens", tokens: 4096 }, null]);
     await vi.waitFor(() => expect(planner.current).toBe(true));
     expect(planner.answered?.model).toEqual(custom(12, 8192).source);
+  });
+
+  it("shows an alternative with its choices pinned, until the wish changes", async () => {
+    const { backend, plan, next } = slow();
+    const planner = new Planner(backend, NOWHERE);
+    await planner.openFile("/m.gguf");
+    next();
+    await vi.waitFor(() => expect(planner.current).toBe(true));
+    const other = { request: { ...plan.mock.calls[0]?.[0], split: [8, 1], micro_batch: 1024, devices: [] } } as unknown as Alternative;
+    planner.choose(other);
+    planner.choose(other);
+    expect(plan).toHaveBeenCalledTimes(2);
+    expect(plan.mock.calls[1]?.[0]).toMatchObject({ split: [8, 1], micro_batch: 1024 });
+    next();
+    await vi.waitFor(() => expect(planner.current).toBe(true));
+    expect(planner.answered?.split).toEqual([8, 1]);
+    planner.set({ parallel: 2 });
+    expect(planner.chosen).toBeNull();
+    expect(plan.mock.calls[2]?.[0]).toMatchObject({ split: null, micro_batch: 512, parallel: 2 });
+  });
+
+  it("asks for alternatives to the best plan only", async () => {
+    const alternatives = vi.fn(() => Promise.resolve({ plans: [], hidden: 0 }));
+    const backend = fakeBackend({ openModel, plan: (ask) => Promise.resolve(answer(ask)), alternatives, commands: () => Promise.resolve([]) });
+    const planner = new Planner(backend, NOWHERE);
+    await planner.openFile("/m.gguf");
+    await vi.waitFor(() => expect(planner.alternatives.value).not.toBeNull());
+    planner.choose({ request: { ...planner.answered, devices: [] } } as unknown as Alternative);
+    await vi.waitFor(() => expect(planner.commands.answered).toBe(planner.answered));
+    expect(alternatives).toHaveBeenCalledTimes(1);
   });
 
   it("tells models apart by what they are, not by where they came up", () => {

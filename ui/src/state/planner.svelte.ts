@@ -1,11 +1,13 @@
 // What the user wants planned, and the newest answer. Every change plans at once; the old plan stays until the new one is there.
 import type {
+  Alternative,
+  Alternatives,
   AppError,
   Backend,
-  CacheType,
-  ContextWish,
+  CommandView,
   Fix,
   Frame,
+  GpuFacts,
   GpuId,
   ModelRef,
   ModelView,
@@ -16,19 +18,20 @@ import type {
 import { asAppError } from "../ipc/backend";
 import { valueOf } from "../gpu/readings";
 import { GIB, MIB } from "../format/units";
+import { Follower } from "./follower.svelte";
+import { Asker } from "./latest.svelte";
 import { isVariant, keyOf } from "./source";
+import { askOf, CONTEXT_FIRST, FIRST_WISH, fixed, NO_SPLIT, pinned, usedOf, withGpu, type Wish } from "./wish";
 
-/** What a new model is first asked for; less where it was trained for less. */
-const CONTEXT_FIRST = 16_384;
 /** Memory in use may move this much before the plan counts as out of date. */
 const DRIFT_MAX = 0.25 * GIB;
 /** Stands in until a plan has told the default reserve. */
 const RESERVE_FALLBACK = 512 * MIB;
 
-export interface GpuWish {
-  used: boolean;
-  /** Bytes; null until the user sets it: then the default applies. */
-  reserve: number | null;
+/** What the planner knows of the machine. */
+export interface Surroundings {
+  frame: () => Frame | null;
+  gpus: () => readonly GpuFacts[];
 }
 
 export class Planner {
@@ -39,36 +42,46 @@ export class Planner {
   opening = $state(false);
   openError = $state.raw<AppError | null>(null);
 
-  context = $state.raw<ContextWish>({ kind: "tokens", tokens: CONTEXT_FIRST });
-  cache = $state<CacheType>("f16");
-  parallel = $state(1);
-  microBatch = $state(512);
-  wishes = $state.raw<Readonly<Record<GpuId, GpuWish>>>({});
-  split = $state.raw<number[] | null>(null);
+  wish = $state.raw<Wish>(FIRST_WISH);
+  /** The alternative that is shown instead of the best plan; any change of the wish ends that. */
+  chosen = $state.raw<Alternative | null>(null);
+  readonly alternatives: Follower<Alternatives>;
+  readonly commands: Follower<CommandView[]>;
 
   view = $state.raw<PlanView | null>(null);
   /** The question that `view` answers. */
   answered = $state.raw<PlanAsk | null>(null);
-  planning = $state(false);
   planError = $state.raw<AppError | null>(null);
 
   /** Whether `view` answers what is asked now: nothing is under way, and the last question was answered. */
   current = $derived(this.view !== null && !this.planning && this.planError === null);
 
   #backend: Backend;
+  #around: Surroundings;
+  #plans: Asker<PlanAsk, PlanView>;
   #opened = 0;
-  #asked = 0;
-  #again = false;
   #usedAtPlan: ReadonlyMap<GpuId, number> = new Map();
-  #frame: () => Frame | null;
 
-  constructor(backend: Backend, frame: () => Frame | null) {
+  constructor(backend: Backend, around: Surroundings) {
     this.#backend = backend;
-    this.#frame = frame;
+    this.#around = around;
+    this.alternatives = new Follower((ask) => backend.alternatives(ask));
+    this.commands = new Follower((ask) => backend.commands(ask));
+    this.#plans = new Asker<PlanAsk, PlanView>({
+      question: () => (this.model === null ? null : this.ask(this.model.source)),
+      command: (ask) => backend.plan(ask),
+      answered: (view, ask) => this.#answer(view, ask),
+      failed: (thrown) => (this.planError = asAppError(thrown)),
+    });
+  }
+
+  /** Whether a plan is being made. */
+  get planning(): boolean {
+    return this.#plans.asking;
   }
 
   /** Tokens asked for, or planned where the largest was asked for. */
-  contextTokens = $derived(this.context.kind === "tokens" ? this.context.tokens : (this.view?.plan.context ?? 0));
+  contextTokens = $derived(this.wish.context.kind === "tokens" ? this.wish.context.tokens : (this.view?.plan.context ?? 0));
 
   /** Opens a file by its path, as typed. */
   async openFile(path: string): Promise<void> {
@@ -108,96 +121,69 @@ export class Planner {
       this.#remember(model, model.source.path);
     }
     const other = before === null || !isVariant(before.source, model.source);
+    let { context, split, order } = this.wish;
     if (other) {
-      this.view = null;
-      this.answered = null;
-      this.context = { kind: "tokens", tokens: CONTEXT_FIRST };
+      this.#void();
+      context = { kind: "tokens", tokens: CONTEXT_FIRST };
     }
-    if (other || before.layers !== model.layers) this.split = null;
-    if (this.context.kind === "tokens" && this.context.tokens > model.context_trained) {
-      this.context = { kind: "tokens", tokens: model.context_trained };
+    if (other || before.layers !== model.layers) ({ split, order } = NO_SPLIT);
+    if (context.kind === "tokens" && context.tokens > model.context_trained) {
+      context = { kind: "tokens", tokens: model.context_trained };
     }
-    void this.replan();
+    this.set({ context, split, order });
   }
 
   ask(model: ModelRef): PlanAsk {
-    return {
-      model,
-      context: this.context,
-      cache_k: this.cache,
-      cache_v: this.cache,
-      parallel: this.parallel,
-      micro_batch: this.microBatch,
-      gpus: Object.entries(this.wishes).map(([gpu, wish]) => ({
-        gpu,
-        used: wish.used,
-        reserve: wish.reserve ?? this.reserveOf(gpu),
-      })),
-      split: this.split,
-      port: null,
-    };
+    const ask = askOf(this.wish, model, (gpu) => this.reserveOf(gpu));
+    return this.chosen === null ? ask : pinned(ask, this.chosen, this.#around.gpus());
   }
 
   /** Bytes kept free on a GPU: as set, else as the last plan had it. */
   reserveOf(gpu: GpuId): number {
     const planned = this.view?.plan.request.devices.find((device) => device.gpu === gpu)?.reserve;
-    return this.wishes[gpu]?.reserve ?? planned ?? RESERVE_FALLBACK;
+    return this.wish.gpus[gpu]?.reserve ?? planned ?? RESERVE_FALLBACK;
   }
 
   usedOf(gpu: GpuId): boolean {
-    return this.wishes[gpu]?.used ?? true;
+    return usedOf(this.wish, gpu);
   }
 
-  setContext(context: ContextWish): void {
-    this.context = context;
+  set(change: Partial<Wish>): void {
+    this.wish = { ...this.wish, ...change };
+    this.chosen = null;
     void this.replan();
   }
 
-  setCache(cache: CacheType): void {
-    this.cache = cache;
-    void this.replan();
-  }
-
-  setParallel(parallel: number): void {
-    this.parallel = parallel;
-    void this.replan();
-  }
-
-  setMicroBatch(tokens: number): void {
-    this.microBatch = tokens;
-    void this.replan();
-  }
-
-  /** A GPU in or out changes what a split means, so a split by hand ends. */
   setUsed(gpu: GpuId, used: boolean): void {
-    this.wishes = { ...this.wishes, [gpu]: { used, reserve: this.wishes[gpu]?.reserve ?? null } };
-    this.split = null;
-    void this.replan();
+    this.set(withGpu(this.wish, gpu, { used }));
   }
 
   setReserve(gpu: GpuId, reserve: number): void {
-    this.wishes = { ...this.wishes, [gpu]: { used: this.usedOf(gpu), reserve } };
-    void this.replan();
-  }
-
-  setSplit(split: number[] | null): void {
-    this.split = split;
-    void this.replan();
+    this.set(withGpu(this.wish, gpu, { reserve }));
   }
 
   applyFix(fix: Fix): void {
-    if (fix.kind === "cache") this.cache = fix.cache;
-    this.context = { kind: "tokens", tokens: fix.tokens };
+    this.set(fixed(this.wish, fix, this.#around.gpus()));
+  }
+
+  /** Shows an alternative; null: the best plan again. */
+  choose(alternative: Alternative | null): void {
+    if (alternative === this.chosen) return;
+    this.chosen = alternative;
     void this.replan();
   }
 
   /** Other cards mean other wishes, and no plan until there is one for them. */
   machineChanged(): void {
+    this.#void();
+    this.set({ gpus: {}, ...NO_SPLIT });
+  }
+
+  #void(): void {
     this.view = null;
     this.answered = null;
-    this.wishes = {};
-    this.split = null;
-    void this.replan();
+    this.alternatives.clear();
+    this.commands.clear();
   }
 
   /** Whether others took or freed so much memory since the plan that it may no longer hold. */
@@ -209,39 +195,24 @@ export class Planner {
     });
   }
 
-  /** One question is under way at a time; of those that came up meanwhile only the last is asked. */
+  /** Plans what is asked now, on the machine as it is now. */
   async replan(): Promise<void> {
-    const model = this.model;
-    if (model === null) return;
-    const number = ++this.#asked;
-    if (this.planning) {
-      this.#again = true;
-      return;
-    }
-    this.planning = true;
-    const ask = this.ask(model.source);
-    try {
-      const view = await this.#backend.plan(ask);
-      if (this.model !== null && keyOf(this.model.source) === keyOf(ask.model)) {
-        this.view = view;
-        this.answered = ask;
-        this.planError = null;
-        this.#rememberUse();
-      }
-    } catch (thrown) {
-      if (number === this.#asked) this.planError = asAppError(thrown);
-    } finally {
-      this.planning = false;
-    }
-    if (this.#again) {
-      this.#again = false;
-      await this.replan();
-    }
+    await this.#plans.ask();
+  }
+
+  #answer(view: PlanView, ask: PlanAsk): void {
+    if (this.model === null || keyOf(this.model.source) !== keyOf(ask.model)) return;
+    this.view = view;
+    this.answered = ask;
+    this.planError = null;
+    this.#rememberUse();
+    this.commands.follow(ask);
+    if (this.chosen === null) this.alternatives.follow(ask);
   }
 
   #rememberUse(): void {
     const used = new Map<GpuId, number>();
-    for (const sample of this.#frame()?.gpus ?? []) {
+    for (const sample of this.#around.frame()?.gpus ?? []) {
       const value = valueOf(sample, "memory_used_bytes");
       if (value !== null) used.set(sample.gpu, value);
     }

@@ -72,9 +72,8 @@ pub(crate) fn question(
     in_use: &mut InUse,
 ) -> Result<Question, AppError> {
     let added = added(ask, machine)?;
-    let known = |id: &GpuId| {
-        machine.gpus.iter().any(|gpu| gpu.id == *id) || added.iter().any(|device| device.gpu == *id)
-    };
+    let known =
+        |id: &GpuId| machine.gpus.iter().any(|gpu| gpu.id == *id) || added.iter().any(|device| device.gpu == *id);
     if let Some(unknown) = ask.gpus.iter().find(|choice| !known(&choice.gpu)) {
         return Err(AppError::new(Code::BadRequest, format!("There is no GPU {} on this machine.", unknown.gpu))
             .hint("Plan again with the GPUs that are there now."));
@@ -82,11 +81,8 @@ pub(crate) fn question(
     if machine.gpus.is_empty() && added.is_empty() {
         return Err(AppError::new(Code::NoGpus, NO_GPUS).hint("Check nvidia-smi, or use simulated GPUs."));
     }
-    let (mut devices, mut doubts) = if ask.only_added {
-        (Vec::new(), Vec::new())
-    } else {
-        devices(&ask.gpus, machine, frame, in_use)
-    };
+    let (mut devices, mut doubts) =
+        if ask.only_added { (Vec::new(), Vec::new()) } else { devices(&ask.gpus, machine, frame, in_use) };
     if !added.is_empty() {
         let names: Vec<_> = added.iter().map(|device| format!("GPU {} ({})", device.index, device.name)).collect();
         doubts.push(format!("Not in this machine: {}.", names.join(", ")));
@@ -118,13 +114,7 @@ pub(crate) fn question(
 
 /// A machine of which nothing is known.
 pub(crate) fn nothing() -> Machine {
-    Machine {
-        source: SourceKind::Nvml,
-        gpus: Vec::new(),
-        driver_version: None,
-        cuda_version: None,
-        nvml_version: None,
-    }
+    Machine { source: SourceKind::Nvml, gpus: Vec::new(), driver_version: None, cuda_version: None, nvml_version: None }
 }
 
 /// The cards that an ask adds to the machine's, numbered behind them.
@@ -185,12 +175,7 @@ pub(crate) fn devices(
     (devices, doubts)
 }
 
-fn budget(
-    gpu: &GpuFacts,
-    frame: Option<&Frame>,
-    in_use: &mut InUse,
-    doubts: &mut Vec<String>,
-) -> Option<DeviceBudget> {
+fn budget(gpu: &GpuFacts, frame: Option<&Frame>, in_use: &mut InUse, doubts: &mut Vec<String>) -> Option<DeviceBudget> {
     let sample = frame.and_then(|frame| frame.sample(&gpu.id));
     let now = |metric| sample.and_then(|sample| sample.get(metric).value()).map(whole);
     let total = gpu.memory_total.or_else(|| now(Metric::MemoryTotal))?;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use dualgpuopt_app::api::PlanView;
 use dualgpuopt_core::gpu::{Frame, GpuSample, Machine, Metric, SourceKind, throttle_text};
 use dualgpuopt_core::plan::{Alternatives, DevicePlan, Fix, Plan, PlanMode, Verdict};
-use dualgpuopt_core::speed::Predicted;
 use dualgpuopt_core::reading::Reading;
+use dualgpuopt_core::speed::Predicted;
 use dualgpuopt_core::units::{Bytes, GIB, thousands};
 
 /// One line per GPU under a heading.
@@ -166,7 +166,8 @@ fn rate(predicted: Predicted) -> String {
 
 /// The plans worth considering, a line each.
 pub(crate) fn alternatives(alternatives: &Alternatives) -> String {
-    let mut text = format!("{:>10} {:>10} {:>10} {:>9} {:>9}  Alternative", "Decode/s", "Prefill/s", "Context", "Free", "RAM");
+    let mut text =
+        format!("{:>10} {:>10} {:>10} {:>9} {:>9}  Alternative", "Decode/s", "Prefill/s", "Context", "Free", "RAM");
     for plan in &alternatives.plans {
         let rate = |of: Option<f64>| of.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.1}"));
         let _ = write!(

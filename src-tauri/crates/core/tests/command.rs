@@ -34,6 +34,7 @@ fn two_gpus() -> Plan {
         micro_batch: 512,
         devices: vec![card(0), card(1)],
         split: Some(vec![7, 30]),
+        order: None,
         goal: Goal::default(),
         mode: Some(PlanMode::Layer),
         ram: None,

@@ -9,7 +9,9 @@ use dualgpuopt_core::engine::llama_cpp::flags::{Device, Flags, Place};
 use dualgpuopt_core::engine::llama_cpp::settle::settle;
 use dualgpuopt_core::gpu::GpuId;
 use dualgpuopt_core::model::ModelFacts;
-use dualgpuopt_core::plan::{CacheType, ContextWish, DeviceBudget, Fix, Goal, Plan, PlanError, PlanRequest, Verdict, plan};
+use dualgpuopt_core::plan::{
+    CacheType, ContextWish, DeviceBudget, Fix, Goal, Plan, PlanError, PlanRequest, Verdict, plan,
+};
 use dualgpuopt_core::units::Bytes;
 use proptest::prelude::*;
 

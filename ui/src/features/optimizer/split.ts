@@ -44,3 +44,13 @@ export function deviceOf(split: readonly number[], unit: number): number {
   const found = all.findIndex((end) => unit < end);
   return found === -1 ? split.length - 1 : found;
 }
+
+/** Units of each GPU in the engine's order, given those in the order of the devices. */
+export const inOrder = (split: readonly number[], order: readonly number[]): number[] => order.map((device) => split[device] ?? 0);
+
+/** The way back: units per device, none for those that the engine does not use. */
+export function outOfOrder(units: readonly number[], order: readonly number[], devices: number): number[] {
+  const out = Array.from({ length: devices }, () => 0);
+  order.forEach((device, i) => (out[device] = units[i] ?? 0));
+  return out;
+}

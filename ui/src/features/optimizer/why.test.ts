@@ -1,10 +1,11 @@
 import { cleanup, fireEvent, render, screen, within } from "@testing-library/svelte";
 import { afterEach, describe, expect, it, vi } from "vitest";
 
-import type { DevicePlan, Line, PlanView } from "../../ipc/backend";
+import type { DevicePlan, Fix, Line, PlanView } from "../../ipc/backend";
 import Figures from "./Figures.svelte";
 import Fixes from "./Fixes.svelte";
-import { fixPrice, lacking } from "./fixes";
+import { fixPrice, fixTitle, fixWords, lacking } from "./fixes";
+import { bytesOf, PARTS, partsOf } from "./parts";
 import Why from "./Why.svelte";
 import { reasonOf, textOf } from "./why";
 
@@ -23,6 +24,7 @@ const device = (index: number, short = 0): DevicePlan => ({
     kv_cache: 2 * GIB,
     compute: GIB,
     output: 0,
+    experts: 0,
     driver_context: 0.5 * GIB,
     others: 0,
     reserve: 0.5 * GIB,
@@ -56,6 +58,9 @@ const view = (short = 0): PlanView =>
     plan: {
       devices: [device(0, short), device(1)],
       context: 16_384,
+      layers_in_ram: 0,
+      host: { weights: 0, experts: 0, kv_cache: 0, compute: 0, output: 512 },
+      request: { cache_k: "f16", micro_batch: 512, parallel: 1 },
       verdict: {
         kind: "does_not_fit",
         short,
@@ -97,6 +102,16 @@ describe("why a figure is what it is", () => {
       expect(reason?.terms.map((term) => term.what)).not.toContain("Others");
     }
   });
+  it("tells experts apart from the other weights", () => {
+    const moe = view();
+    moe.plan.devices[0] = { ...device(0), memory: { ...device(0).memory, experts: 15 * GIB } };
+    expect(reasonOf(moe, { place: "gpu", device: 0, part: "experts" })).toMatchObject({ title: "Experts on GPU 0", bytes: 15 * GIB });
+    expect(reasonOf(moe, { place: "gpu", device: 0, part: "weights" })).toBeNull();
+    expect(bytesOf(moe.plan.devices[0].memory, "weights")).toBe(4 * GIB);
+    expect(reasonOf(moe, { place: "gpu", device: 0, part: "free" })?.terms.reduce((sum, term) => sum + term.bytes, 0)).toBe(23 * GIB);
+    expect(partsOf(moe.plan).map(({ key }) => key)).toContain("experts");
+    expect(partsOf(view().plan).map(({ key }) => key)).not.toContain("experts");
+  });
   it("is text that can be sent to somebody", () => {
     const reason = reasonOf(view(), { place: "gpu", device: 0, part: "kv_cache" });
     expect(reason && textOf(reason)).toContain(`  ${GIB}  K: 40 layers\n`);
@@ -126,7 +141,7 @@ describe("why a figure is what it is", () => {
 describe("figures", () => {
   it("are one stop of the Tab key, walked by arrows", async () => {
     const onask = vi.fn();
-    render(Figures, { device: device(0, 2 * GIB), open: null, onask });
+    render(Figures, { device: device(0, 2 * GIB), parts: PARTS.filter(({ key }) => key !== "experts"), open: null, onask });
     const buttons = screen.getAllByRole("button");
     expect(buttons.map((button) => button.tabIndex)).toEqual([0, -1, -1, -1, -1, -1, -1]);
     buttons[0]?.focus();
@@ -141,7 +156,7 @@ describe("figures", () => {
 describe("ways to make it fit", () => {
   it("stand in the planner's order, each with its price and one click away", async () => {
     const onfix = vi.fn();
-    render(Fixes, { view: view(GIB), cache: "f16", onfix });
+    render(Fixes, { view: view(GIB), onfix });
     const items = screen.getAllByRole("listitem").map((item) => item.textContent);
     expect(items[0]).toContain("K and V in 8.5 bits instead of 16, the context stays");
     expect(items[1]).toContain("8,192 tokens of context fewer, the KV cache stays f16");
@@ -152,7 +167,25 @@ describe("ways to make it fit", () => {
     const both = view(GIB);
     both.plan.devices = [device(0, GIB), device(1, 2 * GIB), device(2)];
     expect(lacking(both).replaceAll("\u00a0", " ")).toBe("GPU 1 lacks 2.00 GiB of 24.00 and GPU 0 lacks 1.00 GiB of 24.00.");
-    const price = fixPrice({ kind: "cache", cache: "q4_0", tokens: 4096 }, 8192, "q8_0");
+    const price = fixPrice({ kind: "cache", cache: "q4_0", tokens: 4096 }, 8192, { cache_k: "q8_0", micro_batch: 512, parallel: 1 });
     expect(price).toBe("K and V in 4.5 bits instead of 8.5, 4,096 tokens of context fewer");
+  });
+  it("have words and a price of every kind", () => {
+    const request = { cache_k: "f16", micro_batch: 512, parallel: 4 } as const;
+    const told = (fix: Fix) => [fixTitle(fix), fixPrice(fix, 8192, request), fixWords(fix)].map((text) => text.replaceAll("\u00a0", " "));
+    expect(told({ kind: "ram", expert_layers: 12, layers: 0, bytes: 2 * GIB })).toEqual([
+      "Experts of 12 layers in system RAM",
+      "2.00 GiB are read from system RAM, which is slower; the context stays",
+      "Use 2.00 GiB of RAM",
+    ]);
+    expect(told({ kind: "ram", expert_layers: 0, layers: 1, bytes: GIB })[0]).toBe("1 layer in system RAM");
+    expect(told({ kind: "gpus", indices: [1, 2] })).toEqual(["GPU 1 and GPU 2 as well", "Nothing else changes", "Use GPU 1 and GPU 2"]);
+    expect(told({ kind: "others", gpu: 0, bytes: GIB })).toEqual([
+      "Free 1.00 GiB on GPU 0",
+      "End what holds it, then look again; nothing else changes",
+      "Look again",
+    ]);
+    expect(told({ kind: "micro_batch", tokens: 128 })[2]).toBe("Use batches of 128");
+    expect(told({ kind: "parallel", requests: 1 })).toEqual(["1 request at once", "3 fewer, the context stays", "Use 1 request"]);
   });
 });

@@ -1,10 +1,10 @@
 // Why a figure is what it is: the planner's explanation of one part, found and put into words. Pure.
-import type { DevicePlan, HostPlan, Line, Part, PlanView, Term } from "../../ipc/backend";
+import type { DevicePlan, Line, Part, PlanView, Term } from "../../ipc/backend";
 import { memory } from "../../format/units";
-import { PARTS, type PartKey } from "./parts";
+import { bytesOf, PARTS, type HostKey, type PartKey } from "./parts";
 
 /** A figure that was asked about: a part of a GPU, or of system RAM. */
-export type Asked = { place: "gpu"; device: number; part: PartKey } | { place: "host"; part: keyof HostPlan };
+export type Asked = { place: "gpu"; device: number; part: PartKey } | { place: "host"; part: HostKey };
 
 export interface Reason {
   title: string;
@@ -27,22 +27,38 @@ const SOURCE: Record<Part, string> = {
   reserve: "Your setting under GPUs",
 };
 
-const HOST_TITLE = { weights: "Token embedding", compute: "Compute", output: "Output" } as const;
+const HOST_TITLE = { weights: "Weights", kv_cache: "KV cache", compute: "Compute", output: "Output" } as const;
 
 export function reasonOf(view: PlanView, asked: Asked): Reason | null {
   if (asked.place === "host") {
-    const line = view.explanation.find((other) => other.device === null && other.part === asked.part);
-    return line ? told(`${HOST_TITLE[asked.part]} in system RAM`, line) : null;
+    const { part } = asked;
+    if (part === "experts") return experts(view.plan.host.experts, "in system RAM");
+    const line = view.explanation.find((other) => other.device === null && other.part === part);
+    if (!line) return null;
+    const only = part === "weights" && view.plan.layers_in_ram === 0 && view.plan.host.experts === 0;
+    return told(`${only ? "Token embedding" : HOST_TITLE[part]} in system RAM`, line);
   }
   const device = view.plan.devices[asked.device];
   if (device === undefined) return null;
-  if (asked.part === "free") return rest(device);
-  const line = view.explanation.find((other) => other.device === asked.device && other.part === asked.part);
-  const title = `${labelOf(asked.part)} on GPU ${device.index}`;
+  const { part } = asked;
+  const where = `on GPU ${device.index}`;
+  if (part === "free") return rest(device);
+  if (part === "experts") return experts(device.memory.experts, where);
+  const line = view.explanation.find((other) => other.device === asked.device && other.part === part);
+  const title = `${labelOf(part)}${part === "weights" && device.memory.experts > 0 ? " and experts" : ""} ${where}`;
   if (line) return told(title, line);
-  if (device.memory[asked.part] > 0) return null;
-  return { title, bytes: 0, formula: "Nothing of this kind lies here.", terms: [], source: SOURCE[asked.part] };
+  if (device.memory[part] > 0) return null;
+  return { title, bytes: 0, formula: "Nothing of this kind lies here.", terms: [], source: SOURCE[part] };
 }
+
+/** The planner explains all weights of a place as one; the experts are told as their share of it. */
+const experts = (bytes: number, where: string): Reason => ({
+  title: `Experts ${where}`,
+  bytes,
+  formula: bytes > 0 ? "Tensors of the routed experts, as allocated; the figure of the weights explains each" : "No experts lie here.",
+  terms: [],
+  source: SOURCE.weights,
+});
 
 const labelOf = (key: PartKey): string => PARTS.find((part) => part.key === key)?.label ?? key;
 
@@ -57,7 +73,10 @@ function told(title: string, line: Line): Reason {
 /** What is left of a card, or lacks on it. */
 function rest(device: DevicePlan): Reason {
   const { memory: parts, index, total } = device;
-  const taken = PARTS.filter(({ key }) => key !== "free" && parts[key] > 0).map(({ key, label }) => ({ what: label, bytes: parts[key] }));
+  const taken = PARTS.filter(({ key }) => key !== "free" && bytesOf(parts, key) > 0).map(({ key, label }) => ({
+    what: label,
+    bytes: bytesOf(parts, key),
+  }));
   const lacks = parts.short > 0;
   return {
     title: lacks ? `Lacking on GPU ${index}` : `Free on GPU ${index}`,

@@ -60,9 +60,7 @@ fn choice(choices: &mut Vec<GpuChoice>, gpu: GpuId) -> &mut GpuChoice {
 
 /// A GPU by its number or the beginning of its UUID. Cards that are added have the numbers behind this machine's.
 fn named(text: &str, here: &[GpuFacts], options: &PlanArgs) -> Result<GpuId, Failure> {
-    let found = here.iter().find(|gpu| {
-        text.parse() == Ok(gpu.index) || (text.len() > 4 && gpu.id.0.starts_with(text))
-    });
+    let found = here.iter().find(|gpu| text.parse() == Ok(gpu.index) || (text.len() > 4 && gpu.id.0.starts_with(text)));
     if let Some(found) = found {
         return Ok(found.id.clone());
     }
@@ -82,7 +80,8 @@ fn named(text: &str, here: &[GpuFacts], options: &PlanArgs) -> Result<GpuId, Fai
 
 /// Puts a pin in.
 fn put(ask: &mut PlanAsk, pin: &str) -> Result<(), Failure> {
-    let (what, value) = pin.split_once('=').ok_or_else(|| wrong(pin, "mode=layer, split=40,41, kv=q8_0 and the like"))?;
+    let (what, value) =
+        pin.split_once('=').ok_or_else(|| wrong(pin, "mode=layer, split=40,41, kv=q8_0 and the like"))?;
     match (what, value) {
         ("mode", "layer") => ask.mode = Some(PlanMode::Layer),
         ("mode", "tensor") => ask.mode = Some(PlanMode::Tensor),

@@ -217,7 +217,9 @@ fn weighed(plan: &Alternative) -> [f64; 5] {
 /// How good a plan is for a goal; those that do not reach the context wanted come behind all others.
 fn for_goal(goal: Goal, plan: &Alternative) -> f64 {
     let value = match goal {
-        Goal::Fastest | Goal::Throughput => plan.speed.as_ref().map_or(as_f64(plan.spare.0), |speed| rate_for(goal, speed).value),
+        Goal::Fastest | Goal::Throughput => {
+            plan.speed.as_ref().map_or(as_f64(plan.spare.0), |speed| rate_for(goal, speed).value)
+        }
         Goal::Context => f64::from(plan.context_limit),
         Goal::Headroom => as_f64(plan.spare.0),
     };
@@ -232,7 +234,9 @@ fn most_varied(plans: Vec<Alternative>) -> Vec<Alternative> {
         *first = true;
     }
     for kind in 0..5 {
-        let best = (0..plans.len()).rev().max_by(|one, other| weighed(&plans[*one])[kind].total_cmp(&weighed(&plans[*other])[kind]));
+        let best = (0..plans.len())
+            .rev()
+            .max_by(|one, other| weighed(&plans[*one])[kind].total_cmp(&weighed(&plans[*other])[kind]));
         if let Some(best) = best {
             kept[best] = true;
         }

@@ -104,10 +104,10 @@ impl Arrangement {
             free: device.total.saturating_sub(device.others).0,
             capability: device.capability.unwrap_or(Device::CAPABILITY_ASSUMED),
         });
-        let experts = self.experts_in_ram.iter().map(|layer| TensorOverride {
-            pattern: format!(r"blk\.{layer}\.{EXPERTS}"),
-            place: Place::Host,
-        });
+        let experts = self
+            .experts_in_ram
+            .iter()
+            .map(|layer| TensorOverride { pattern: format!(r"blk\.{layer}\.{EXPERTS}"), place: Place::Host });
         let on_gpus: u32 = self.shares.iter().sum();
         Flags {
             context: choice.context,

@@ -18,11 +18,7 @@ pub(super) struct Assembled {
 }
 
 /// Lays an arrangement out on the GPUs that it uses; the others are not shown to the engine at all.
-pub(super) fn assemble(
-    ground: &Ground<'_>,
-    choice: Choice,
-    arrangement: &Arrangement,
-) -> Result<Assembled, PlanError> {
+pub(super) fn assemble(ground: &Ground<'_>, choice: Choice, arrangement: &Arrangement) -> Result<Assembled, PlanError> {
     let request = ground.request;
     let layout = ground.prepared.layout(&arrangement.flags(request, choice))?;
     if arrangement.mode == PlanMode::Layer && !keeps(&layout, arrangement) {

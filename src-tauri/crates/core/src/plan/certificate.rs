@@ -79,9 +79,8 @@ fn others(ground: &Ground<'_>, choice: Choice, decision: &Decision) -> Result<Ve
     }
     if gpus > 1 {
         if let Some(split) = default_split(ground, choice)? {
-            let words = |arrangement: &Arrangement| {
-                format!("llama.cpp's own choice, {}", arrangement.words(ground.request))
-            };
+            let words =
+                |arrangement: &Arrangement| format!("llama.cpp's own choice, {}", arrangement.words(ground.request));
             let default = Arrangement::by_split(&split);
             named.push((Some(words(&default)), default));
         }
@@ -137,10 +136,11 @@ pub(super) fn rejected(
             if loss > ALIKE {
                 let added: Vec<_> = other.order.iter().filter(|at| !decision.arrangement.order.contains(at)).collect();
                 let rates = format!("{} instead of {} tokens/s", number(own), number(best));
-                if decision.arrangement.order.len() == 1 && other.order.len() > 1 && added.len() + 1 == other.order.len()
+                if decision.arrangement.order.len() == 1
+                    && other.order.len() > 1
+                    && added.len() + 1 == other.order.len()
                 {
-                    let gpus: Vec<_> =
-                        added.iter().map(|at| format!("GPU {}", request.devices[**at].index)).collect();
+                    let gpus: Vec<_> = added.iter().map(|at| format!("GPU {}", request.devices[**at].index)).collect();
                     format!("Adding {} costs {} tokens/s: {rates}.", gpus.join(" and "), number(best - own))
                 } else {
                     format!("{} slower: {rates}.", percent(loss))

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::engine::llama_cpp::explain::{Line, Part, explain as explain_engine};
 use crate::engine::llama_cpp::layout::layout;
 use crate::model::ModelFacts;
-use crate::plan::error::PlanError;
-use crate::plan::arrangement::Arrangement;
 use crate::plan::Plan;
+use crate::plan::arrangement::Arrangement;
+use crate::plan::error::PlanError;
 use crate::plan::solve::choice;
 use crate::units::Bytes;
 

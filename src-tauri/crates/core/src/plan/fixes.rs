@@ -85,10 +85,7 @@ impl Known<'_> {
         let narrower = self.by_cache.iter().filter(|limit| 2 * bits(limit.cache) < now && limit.context_limit > 0);
         let (full, less): (Vec<&CacheLimit>, Vec<&CacheLimit>) =
             narrower.partition(|limit| limit.context_limit >= self.context);
-        let fix = |limit: &CacheLimit| Fix::Cache {
-            cache: limit.cache,
-            tokens: limit.context_limit.min(self.context),
-        };
+        let fix = |limit: &CacheLimit| Fix::Cache { cache: limit.cache, tokens: limit.context_limit.min(self.context) };
         let further = less.into_iter().filter(|limit| limit.context_limit > self.context_limit);
         [full.into_iter().map(fix).collect(), further.map(fix).collect()]
     }

@@ -119,7 +119,8 @@ impl<'a> Ground<'a> {
 
     /// Free bytes on the used GPU with the least, and which that is by its position in the request.
     pub(super) fn headroom(&self, arrangement: &Arrangement, bytes: &[GpuBytes]) -> (i128, usize) {
-        let left = arrangement.order.iter().zip(bytes).map(|(&at, bytes)| (self.rooms[at] - i128::from(bytes.sum()), at));
+        let left =
+            arrangement.order.iter().zip(bytes).map(|(&at, bytes)| (self.rooms[at] - i128::from(bytes.sum()), at));
         left.min().unwrap_or((i128::MAX, 0))
     }
 

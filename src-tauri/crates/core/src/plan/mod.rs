@@ -64,8 +64,7 @@ pub fn plan(model: &ModelFacts, request: &PlanRequest) -> Result<Plan, PlanError
     let prepared = Prepared::new(model)?;
     let ground = Ground::new(&prepared, request)?;
     let limits_by_cache = by_cache(&ground)?;
-    let Solved { choice, reach, decision } =
-        solve_within(&ground, reach(&ground, request.cache_k, request.cache_v)?)?;
+    let Solved { choice, reach, decision } = solve_within(&ground, reach(&ground, request.cache_k, request.cache_v)?)?;
     let arrangement = &decision.arrangement;
     let laid_out = assemble(&ground, choice, arrangement)?;
 

@@ -30,9 +30,8 @@ impl Speeds {
                 unknown.join(" and ")
             ));
         }
-        let work = Work::of(prepared).map_err(|refused| {
-            format!("No speed is predicted, and layers are shared out by memory: {refused}")
-        })?;
+        let work = Work::of(prepared)
+            .map_err(|refused| format!("No speed is predicted, and layers are shared out by memory: {refused}"))?;
         Ok(Self { work, cards: request.devices.iter().filter_map(|device| device.speed).collect() })
     }
 

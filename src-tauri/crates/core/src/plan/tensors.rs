@@ -69,7 +69,8 @@ pub(super) fn best(ground: &Ground<'_>, choice: Choice, aim: Aim) -> Result<Opti
             (arrangement, speed)
         })
         .collect();
-    let rate = |speed: &Option<PlanSpeed>| speed.as_ref().map_or(0.0, |speed| rate_for(ground.request.goal, speed).value);
+    let rate =
+        |speed: &Option<PlanSpeed>| speed.as_ref().map_or(0.0, |speed| rate_for(ground.request.goal, speed).value);
     all.sort_by(|(_, one), (_, other)| rate(other).total_cmp(&rate(one)));
     let mut roomiest: Option<ByTensors> = None;
     for (arrangement, speed) in all {

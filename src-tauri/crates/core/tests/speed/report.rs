@@ -65,7 +65,8 @@ impl Report {
         let names: BTreeSet<&str> = all.iter().map(|row| row.cards[0].name.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
         let without = |name: &str| -> (Coefficients, String) {
-            let kept: Vec<&Measured> = all.iter().filter(|row| row.cards.iter().all(|card| card.name != name)).collect();
+            let kept: Vec<&Measured> =
+                all.iter().filter(|row| row.cards.iter().all(|card| card.name != name)).collect();
             (fit(&kept, &start, STEPS), name.to_owned())
         };
         let halves = names.split_at(names.len() / 2);
@@ -117,12 +118,18 @@ impl Report {
                 let percent = |value: f64| format!("{:.1} %", 100.0 * value);
                 format!("{} | {} | {} | {}", it.rows, percent(it.mean), percent(it.most), percent(it.measured))
             };
-            writeln!(text, "| {class} | {} | {} |", cells(&row.decode), cells(&row.prefill)).expect("a string takes it");
+            writeln!(text, "| {class} | {} | {} |", cells(&row.decode), cells(&row.prefill))
+                .expect("a string takes it");
         }
         let (decode, prefill) = self.coverage();
         let percent = |share: f64| format!("{:.0} %", 100.0 * share);
-        writeln!(text, "\nWithin their intervals: {} of decode rows, {} of prefill rows.", percent(decode), percent(prefill))
-            .expect("a string takes it");
+        writeln!(
+            text,
+            "\nWithin their intervals: {} of decode rows, {} of prefill rows.",
+            percent(decode),
+            percent(prefill)
+        )
+        .expect("a string takes it");
         text
     }
 }

@@ -104,7 +104,13 @@ impl Layout {
                 compute: compute.devices.get(device).copied().unwrap_or(0),
             })
             .collect();
-        let host = HostBytes { weights: weights.host, experts: weights.host_experts, kv_cache: kv.host, compute: compute.host, output };
+        let host = HostBytes {
+            weights: weights.host,
+            experts: weights.host_experts,
+            kv_cache: kv.host,
+            compute: compute.host,
+            output,
+        };
         Ok(Self { settled, devices, host })
     }
 }
