@@ -132,12 +132,9 @@ fn a_context_that_does_not_fit_ends_with_4_and_says_what_would() {
 
 #[test]
 fn plans_are_made_for_cards_that_are_not_here_and_as_the_options_say() {
-    let file = places::model("qwen3-8b-q4_k_m.gguf");
     let plan = |more: &[&str]| {
-        let args = ["plan".as_ref(), file.as_os_str(), "--ctx-size".as_ref(), "8192".as_ref()];
-        let described = ["--gpus".as_ref(), "RTX 4090,RTX 3060@pcie4x4".as_ref()];
-        let more = more.iter().map(|arg| arg.as_ref());
-        dualgpuopt(args.into_iter().chain(described).chain(more)).env("DUALGPUOPT_NVML_LIBRARY", NO_NVML).run()
+        let args = ["plan", "catalogue:qwen3-8b@Q4_K_M", "--ctx-size", "8192", "--gpus", "RTX 4090,RTX 3060@pcie4x4"];
+        dualgpuopt(args.iter().chain(more)).env("DUALGPUOPT_NVML_LIBRARY", NO_NVML).run()
     };
     let json = plan(&["--json", "--alternatives", "--pin", "mode=layer"]).json();
     let decode = json["plan"]["speed"]["decode"].clone();
@@ -158,7 +155,9 @@ fn plans_are_made_for_cards_that_are_not_here_and_as_the_options_say() {
     assert!(split[0].as_u64() > Some(0) && split[1].as_u64() > Some(0), "{split}");
     let pinned = plan(&["--json", "--pin", "split=20,17", "--pin", "kv=q8_0", "--what-if", "add=RTX 3090"]);
     assert_eq!(pinned.code, Some(2), "three GPUs have three shares: {pinned:?}");
-    for wrong in [["--pin", "mode=rows"], ["--pin", "kv=q9"], ["--budget", "7=1"], ["--what-if", "off=5"], ["--ram", "much"]] {
+    for wrong in
+        [["--pin", "mode=rows"], ["--pin", "kv=q9"], ["--budget", "7=1"], ["--what-if", "off=5"], ["--ram", "much"]]
+    {
         let ended = plan(&wrong);
         assert_eq!(ended.code, Some(2), "{wrong:?} {ended:?}");
     }
