@@ -78,10 +78,11 @@ fn without_nvml_status_ends_with_3_and_one_clear_line() {
 #[test]
 fn plan_gives_every_byte_of_a_70b_model_on_two_cards() {
     let file = places::model("llama-3.3-70b-q4_k_m.gguf");
-    let plan = dualgpuopt(["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--json".as_ref()]).run();
+    let args = ["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--json".as_ref(), "--pin=mode=layer".as_ref()];
+    let plan = dualgpuopt(args).run();
     assert!(matches!(plan.code, Some(0)), "{plan:?}");
     let json = plan.json();
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     let devices = json["plan"]["devices"].as_array().expect("devices");
     assert_eq!(devices.len(), 2);
     let split: u64 = json["plan"]["split"].as_array().expect("split").iter().filter_map(|n| n.as_u64()).sum();
@@ -127,6 +128,39 @@ fn a_context_that_does_not_fit_ends_with_4_and_says_what_would() {
     let plan = dualgpuopt(args).run();
     assert_eq!(plan.code, Some(4), "{plan:?}");
     assert!(plan.stdout.contains("Does not fit") && plan.stdout.contains("Fits with"), "{}", plan.stdout);
+}
+
+#[test]
+fn plans_are_made_for_cards_that_are_not_here_and_as_the_options_say() {
+    let plan = |more: &[&str]| {
+        let args = ["plan", "catalogue:qwen3-8b@Q4_K_M", "--ctx-size", "8192", "--gpus", "RTX 4090,RTX 3060@pcie4x4"];
+        dualgpuopt(args.iter().chain(more)).env("DUALGPUOPT_NVML_LIBRARY", NO_NVML).run()
+    };
+    let json = plan(&["--json", "--alternatives", "--pin", "mode=layer"]).json();
+    let decode = json["plan"]["speed"]["decode"].clone();
+    let end = |name: &str| decode[name].as_f64().unwrap_or_else(|| panic!("{name} in {decode}"));
+    assert!(end("low") < end("value") && end("value") < end("high"), "{decode}");
+    assert_eq!(json["plan"]["split"], serde_json::json!([37, 0]));
+    let certificate = &json["plan"]["certificate"];
+    assert!(certificate["others"].as_array().is_some_and(|others| others.len() >= 2), "{certificate}");
+    assert!(json["alternatives"]["plans"].as_array().is_some_and(|plans| (2..=10).contains(&plans.len())));
+
+    let text = plan(&["--pin", "mode=layer"]).stdout;
+    assert!(text.contains("tokens/s") && text.contains("Not GPU 1 alone: "), "{text}");
+    let off = plan(&["--json", "--what-if", "off=0"]).json();
+    assert_eq!(off["plan"]["devices"][0]["name"], "NVIDIA GeForce RTX 3060");
+    let capped = plan(&["--json", "--pin", "mode=layer", "--budget", "0=4", "--budget", "1=4"]);
+    assert_eq!(capped.code, Some(0), "{capped:?}");
+    let split = &capped.json()["plan"]["split"];
+    assert!(split[0].as_u64() > Some(0) && split[1].as_u64() > Some(0), "{split}");
+    let pinned = plan(&["--json", "--pin", "split=20,17", "--pin", "kv=q8_0", "--what-if", "add=RTX 3090"]);
+    assert_eq!(pinned.code, Some(2), "three GPUs have three shares: {pinned:?}");
+    for wrong in
+        [["--pin", "mode=rows"], ["--pin", "kv=q9"], ["--budget", "7=1"], ["--what-if", "off=5"], ["--ram", "much"]]
+    {
+        let ended = plan(&wrong);
+        assert_eq!(ended.code, Some(2), "{wrong:?} {ended:?}");
+    }
 }
 
 #[test]

@@ -9,20 +9,20 @@ use dualgpuopt_core::command::ExportForm;
 use dualgpuopt_core::error::{AppError, Code};
 use dualgpuopt_store::write_export;
 
-use crate::args::{Args, ExportArgs};
+use crate::args::{Args, ExportArgs, PlanArgs};
 use crate::exit::Failure;
-use crate::host::{self, Host};
+use crate::host::Host;
 use crate::output;
 
 /// Writes the command of a plan, or prints it where no file is named. What the engine cannot be told goes to stderr.
-pub(crate) fn run(args: &Args, options: &ExportArgs, ask: PlanAsk) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, plan: &PlanArgs, mut ask: PlanAsk) -> Result<ExitCode, Failure> {
+    let options = &plan.export;
     let form = form(options)?;
     let host = Host::start(args, None)?;
     let app = host.app.clone();
     let views = host.runtime.block_on(async {
-        app.open_model(ask.model.clone()).await?;
-        host::first_frame(&app).await?;
-        app.commands(ask).await
+        crate::plan::on_gpus(&app, plan, &mut ask).await?;
+        Ok::<_, Failure>(app.commands(ask).await?)
     });
     host.shut_down();
     let views = views?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use dualgpuopt_app::api::{ModelRef, ModelView, PlanAsk, PlanView};
-use dualgpuopt_app::naming;
+use dualgpuopt_app::{App, naming};
 use dualgpuopt_core::engine::llama_cpp::explain::Line;
 use dualgpuopt_core::plan::{Alternatives, ContextWish, Goal, Plan, Verdict};
 use serde::Serialize;
@@ -42,15 +42,12 @@ struct Explained<'a> {
 pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> {
     let mut ask = options::chosen(ask(&options.model, None)?, options)?;
     if options.export.is_wanted() {
-        return export::run(args, &options.export, ask);
+        return export::run(args, options, ask);
     }
     let host = Host::start(args, None)?;
     let app = host.app.clone();
     let planned = host.runtime.block_on(async {
-        // A file that cannot be read is said before a GPU that is not there.
-        app.open_model(ask.model.clone()).await?;
-        let here = if ask.only_added { Vec::new() } else { host::first_frame(&app).await?.0.gpus };
-        ask.gpus = options::gpus(options, &here)?;
+        on_gpus(&app, options, &mut ask).await?;
         let view = app.plan(ask.clone()).await?;
         let alternatives = if options.alternatives { Some(app.alternatives(ask).await?) } else { None };
         Ok::<_, Failure>((view, alternatives))
@@ -70,6 +67,15 @@ pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> 
     }
     output::line(&text)?;
     Ok(code(&view))
+}
+
+/// Waits for this machine's GPUs, where they are planned for, and says in the ask which of them are used.
+pub(crate) async fn on_gpus(app: &App, options: &PlanArgs, ask: &mut PlanAsk) -> Result<(), Failure> {
+    // A file that cannot be read is said before a GPU that is not there.
+    app.open_model(ask.model.clone()).await?;
+    let here = if ask.only_added { Vec::new() } else { host::first_frame(app).await?.0.gpus };
+    ask.gpus = options::gpus(options, &here)?;
+    Ok(())
 }
 
 /// What the arguments ask for.

@@ -38,9 +38,16 @@ pub(super) struct Ground<'a> {
     /// Alternatives already weighed.
     known: RefCell<HashMap<Choice, Weighed>>,
     /// Evaluators of the choice that was asked for last, by the order of GPUs.
-    evaluators: RefCell<(Option<Choice>, HashMap<Vec<usize>, Evaluator<'a>>)>,
+    evaluators: RefCell<Evaluators<'a>>,
     /// Speeds, once they were asked for; or why there are none.
     speeds: OnceCell<Result<Speeds, String>>,
+}
+
+/// Evaluators of one choice, by the order of GPUs.
+#[derive(Default)]
+struct Evaluators<'a> {
+    of: Option<Choice>,
+    by_order: HashMap<Vec<usize>, Evaluator<'a>>,
 }
 
 /// One alternative: its best split, and what that was searched with.
@@ -104,11 +111,11 @@ impl<'a> Ground<'a> {
         if arrangement.uses_ram() || arrangement.mode == PlanMode::Tensor {
             return Ok(self.prepared.layout(&arrangement.flags(self.request, choice))?.devices);
         }
-        let (of, kept) = &mut *self.evaluators.borrow_mut();
-        if *of != Some(choice) {
-            kept.clear();
-            *of = Some(choice);
+        let kept = &mut *self.evaluators.borrow_mut();
+        if kept.of != Some(choice) {
+            *kept = Evaluators { of: Some(choice), by_order: HashMap::new() };
         }
+        let kept = &mut kept.by_order;
         if !kept.contains_key(&arrangement.order) {
             let evaluator = Evaluator::new(self.prepared, &arrangement.flags(self.request, choice))?;
             kept.insert(arrangement.order.clone(), evaluator);

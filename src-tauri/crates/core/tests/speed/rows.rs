@@ -241,7 +241,10 @@ fn of_2024() -> Vec<Row> {
 fn of_2025() -> Vec<Row> {
     let mut rows = Vec::new();
     for line in crate::table("llama-bench-2025.csv") {
-        if line["engine"] != "llama.cpp" || !["none", ""].contains(&line["spec"].as_str()) || out_of(&LEFT_OUT, &line["id"]) {
+        if line["engine"] != "llama.cpp"
+            || !["none", ""].contains(&line["spec"].as_str())
+            || out_of(&LEFT_OUT, &line["id"])
+        {
             continue;
         }
         let Some(cards) = cards_of(&line) else { continue };
