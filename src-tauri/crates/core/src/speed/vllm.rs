@@ -39,7 +39,7 @@ const WIDTHS: [f64; 2] = [0.35, 0.65];
 const TIME_MIN: f64 = 1e-7;
 /// What the numbers rest on.
 const BASIS: &str =
-    "From the cards' datasheets, fitted to eight published runs on RTX 3090 and RTX 5090: one measured run is better.";
+    "From the cards' datasheets, fitted to five published runs on RTX 3090 and RTX 5090: one measured run is better.";
 
 /// What a stage's ranks have to do.
 #[derive(Clone, Debug, Default, PartialEq)]
