@@ -86,7 +86,8 @@ fn others(ground: &Ground<'_>, choice: Choice, decision: &Decision) -> Result<Ve
         }
         let even = even(units, gpus);
         named.push((None, Arrangement::by_split(&even)));
-        named.extend(tensors::possible(choice).then(|| (None, Arrangement::by_tensors((0..gpus).collect()))));
+        let allowed = ground.request.mode != Some(PlanMode::Layer) && tensors::possible(choice);
+        named.extend(allowed.then(|| (None, Arrangement::by_tensors((0..gpus).collect()))));
         if decision.arrangement.mode == PlanMode::Tensor || decision.arrangement.order.len() == 1 {
             let all = Layers::new(ground, choice)?.over_all_gpus(Aim::Fastest)?;
             named.extend(all.best.map(|placed| (None, placed.arrangement)));
