@@ -157,7 +157,7 @@ fn stage_costs(step: &Step<'_>, how: Launches) -> StageCosts {
         device: vec![0.0; step.devices.len()],
         hop: devices.clone().map(hop).collect(),
         in_ram: units.iter().map(|unit| step.in_ram(unit).sum()).collect(),
-        from_ram: vec![step.from_ram().sum(); step.devices.len()],
+        from_ram: vec![step.out_of_ram().sum(); step.devices.len()],
         step: step.once().sum(),
     }
 }
@@ -178,7 +178,7 @@ fn decode(step: &Step<'_>, sharing: Sharing<'_>) -> Parts {
                 };
                 sum += parts;
                 match (before, gpu) {
-                    (Some(None), Some(_)) => sum += step.from_ram(),
+                    (Some(None), Some(_)) => sum += step.out_of_ram(),
                     (Some(Some(from)), Some(to)) if from != to => sum += step.hop(),
                     _ => {}
                 }

@@ -112,7 +112,7 @@ impl<'a> Step<'a> {
     }
 
     /// Activations from system RAM to a GPU.
-    pub(crate) fn from_ram(&self) -> Parts {
+    pub(crate) fn out_of_ram(&self) -> Parts {
         Parts { hops: self.handover(), ..Parts::default() }
     }
 
