@@ -101,8 +101,9 @@ fn plan_gives_every_byte_of_a_70b_model_on_two_cards() {
 fn plan_explains_every_byte_in_formulas() {
     let file = places::model("llama-3.3-70b-q4_k_m.gguf");
     let plan = |more: &[&str]| {
-        let args = ["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--explain".as_ref()];
-        dualgpuopt(args.into_iter().chain(more.iter().map(|arg| arg.as_ref()))).run()
+        let mode = ["--pin".as_ref(), "mode=layer".as_ref()];
+        let args = ["plan".as_ref(), file.as_os_str(), "--mock".as_ref(), "--explain".as_ref()].into_iter().chain(mode);
+        dualgpuopt(args.chain(more.iter().map(|arg| arg.as_ref()))).run()
     };
     let json = plan(&["--ctx-size", "8192", "--json"]).json();
     let lines = json["explanation"]["lines"].as_array().expect("lines");

@@ -42,7 +42,7 @@ impl Rig {
 
     /// The devices of a plan, which uses both cards.
     fn planned(&self) -> Vec<Value> {
-        let plan: Finished = self.cli(&["plan", "--json"]).run();
+        let plan: Finished = self.cli(&["plan", "--pin", "gpus=all", "--json"]).run();
         let devices = plan.json()["plan"]["devices"].as_array().expect("devices").clone();
         assert_eq!(devices.iter().filter(|device| device["memory"]["weights"] != 0).count(), 2, "{devices:?}");
         devices
@@ -51,7 +51,7 @@ impl Rig {
     fn start(&self, more: &[&str]) -> Running {
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|it| it.local_addr()).expect("a free port").port();
         let port = port.to_string();
-        let mut args = vec!["run", "--port", &port];
+        let mut args = vec!["run", "--pin", "gpus=all", "--port", &port];
         args.splice(0..0, more.iter().copied());
         self.cli(&args).start()
     }
@@ -95,7 +95,7 @@ fn a_start_measures_the_context_and_later_plans_count_it() {
         assert_eq!(context["source"]["kind"], "measured", "{device}");
         assert_eq!((memory(device, "driver_context"), context["low"].as_u64()), (measured, Some(measured)));
     }
-    let text = rig.cli(&["plan", "--explain"]).run().stdout;
+    let text = rig.cli(&["plan", "--pin", "gpus=all", "--explain"]).run().stdout;
     assert!(text.contains("431.0 MiB, measured on this machine on 20"), "{text}");
 }
 

@@ -542,7 +542,7 @@ export type GpuFacts = {
 	/**  Most PCIe lanes of card and slot together. */
 	pcie_width_max: number | null,
 	/**  What its driver says of its speed. */
-	speed_facts: SpeedFacts,
+	speed_facts?: SpeedFacts,
 };
 
 /**  A GPU's identity: its UUID as the driver gives it (`GPU-…`). Index and bus order may change; this does not. */
@@ -1006,17 +1006,17 @@ export type PlanAsk = {
 	/**  Whether the plan is for `added` alone, as if this machine had no GPUs. */
 	only_added?: boolean,
 	/**  What the plan should be best at. */
-	goal: Goal,
+	goal?: Goal,
 	/**  How GPUs share the model; absent: chosen by the planner. */
 	mode: PlanMode | null,
 	/**  System RAM for layers or experts; absent: none. */
 	ram: RamBudget | null,
 	/**  Whether every GPU must take part. */
-	all_gpus: boolean,
+	all_gpus?: boolean,
 	/**  Layers whose experts stay in RAM, fixed by hand. */
 	experts_in_ram: number | null,
 	/**  Tokens already in the cache for which decode speed is told. */
-	depth: number,
+	depth?: number,
 	/**  Port for the server; absent: the first free one from 8080 on. */
 	port: number | null,
 };

@@ -240,16 +240,19 @@ pub struct PlanAsk {
     #[serde(default)]
     pub only_added: bool,
     /// What the plan should be best at.
+    #[serde(default)]
     pub goal: Goal,
     /// How GPUs share the model; absent: chosen by the planner.
     pub mode: Option<PlanMode>,
     /// System RAM for layers or experts; absent: none.
     pub ram: Option<RamBudget>,
     /// Whether every GPU must take part.
+    #[serde(default)]
     pub all_gpus: bool,
     /// Layers whose experts stay in RAM, fixed by hand.
     pub experts_in_ram: Option<u32>,
     /// Tokens already in the cache for which decode speed is told.
+    #[serde(default)]
     pub depth: u32,
     /// Port for the server; absent: the first free one from 8080 on.
     pub port: Option<u16>,

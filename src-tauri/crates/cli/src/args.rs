@@ -96,6 +96,16 @@ pub(crate) struct ModelArgs {
     /// Tokens per micro-batch.
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(32..=4096))]
     pub(crate) ubatch_size: u32,
+    /// What the plan should be best at.
+    #[arg(long, value_name = "GOAL", value_enum, default_value_t)]
+    pub(crate) goal: PlanGoal,
+    /// Fixes a choice; may be given several times: mode=layer|tensor, split=40,41 (units per GPU), order=1,0, gpus=all,
+    /// kv=q8_0 (or kv=q8_0,f16 for K and V), ctx=N, ubatch=N, parallel=N, experts=N (layers whose experts stay in system RAM).
+    #[arg(long, value_name = "CHOICE")]
+    pub(crate) pin: Vec<String>,
+    /// System RAM that layers or experts may use, GiB; "auto" for what is free now.
+    #[arg(long, value_name = "GIB")]
+    pub(crate) ram: Option<String>,
 }
 
 /// Types of the KV cache that the command line offers.
@@ -152,13 +162,6 @@ impl From<PlanGoal> for Goal {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// What the plan should be best at.
-    #[arg(long, value_name = "GOAL", value_enum, default_value_t)]
-    pub(crate) goal: PlanGoal,
-    /// Fixes a choice; may be given several times: mode=layer|tensor, split=40,41 (units per GPU), order=1,0, gpus=all,
-    /// kv=q8_0 (or kv=q8_0,f16 for K and V), ctx=N, ubatch=N, parallel=N, experts=N (layers whose experts stay in system RAM).
-    #[arg(long, value_name = "CHOICE")]
-    pub(crate) pin: Vec<String>,
     /// Cards to plan for instead of the GPUs here, parted by commas: "RTX 4090,RTX 3060@pcie4x4+free=11GiB".
     #[arg(long, value_name = "LIST")]
     pub(crate) gpus: Option<String>,
@@ -168,9 +171,6 @@ pub(crate) struct PlanArgs {
     /// Plans as if: off=1 (that GPU were switched off), add=RTX 4090 (that card were here). May be given several times.
     #[arg(long, value_name = "CHANGE")]
     pub(crate) what_if: Vec<String>,
-    /// System RAM that layers or experts may use, GiB; "auto" for what is free now.
-    #[arg(long, value_name = "GIB")]
-    pub(crate) ram: Option<String>,
     /// Tokens already in the cache for which the speed of generation is told.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16_777_216))]
     pub(crate) depth: u32,

@@ -40,7 +40,7 @@ struct Explained<'a> {
 }
 
 pub(crate) fn run(args: &Args, options: &PlanArgs) -> Result<ExitCode, Failure> {
-    let mut ask = options::chosen(ask(&options.model, None)?, options)?;
+    let mut ask = options::chosen(ask(&options.model, None)?, options);
     if options.export.is_wanted() {
         return export::run(args, options, ask);
     }
@@ -80,7 +80,7 @@ pub(crate) async fn on_gpus(app: &App, options: &PlanArgs, ask: &mut PlanAsk) ->
 
 /// What the arguments ask for.
 pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failure> {
-    Ok(PlanAsk {
+    let mut ask = PlanAsk {
         model: named(&model.model)?,
         context: model.ctx_size.map_or(ContextWish::Largest, ContextWish::Tokens),
         cache_k: model.cache_type.into(),
@@ -99,7 +99,9 @@ pub(crate) fn ask(model: &ModelArgs, port: Option<u16>) -> Result<PlanAsk, Failu
         experts_in_ram: None,
         depth: 0,
         port,
-    })
+    };
+    options::fix(&mut ask, model)?;
+    Ok(ask)
 }
 
 /// The model that an argument names.

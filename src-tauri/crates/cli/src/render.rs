@@ -158,10 +158,11 @@ fn speed(text: &mut String, plan: &Plan) {
     }
 }
 
-/// A predicted rate: `98.3 ± 6.1 tokens/s`, the wider side of its interval.
+/// A predicted rate: `98.3 ± 6.1 tokens/s`, the wider side of its interval; whole numbers from 100 on.
 fn rate(predicted: Predicted) -> String {
     let either = (predicted.high - predicted.value).max(predicted.value - predicted.low);
-    format!("{:.1} ± {either:.1} tokens/s", predicted.value)
+    let digits = usize::from(predicted.value < 100.0);
+    format!("{:.digits$} ± {either:.digits$} tokens/s", predicted.value)
 }
 
 /// The plans worth considering, a line each.

@@ -133,6 +133,7 @@ pub struct GpuFacts {
     /// Most PCIe lanes of card and slot together.
     pub pcie_width_max: Option<u32>,
     /// What its driver says of its speed.
+    #[serde(default)]
     pub speed_facts: SpeedFacts,
 }
 

@@ -10,26 +10,31 @@ use dualgpuopt_core::gpu::{GpuFacts, GpuId};
 use dualgpuopt_core::plan::{CacheType, ContextWish, PlanMode, RamBudget};
 use dualgpuopt_core::units::{Bytes, GIB};
 
-use crate::args::PlanArgs;
+use crate::args::{ModelArgs, PlanArgs};
 use crate::exit::Failure;
 
 /// Kept free on a GPU that a budget or a change names, as on every other.
 const RESERVE: Bytes = Bytes::mib(512);
 
-/// The ask with all that the options fix, but for which GPUs are used.
-pub(super) fn chosen(mut ask: PlanAsk, options: &PlanArgs) -> Result<PlanAsk, Failure> {
-    ask.goal = options.goal.into();
+/// The ask with the cards that are planned with and the depth.
+pub(super) fn chosen(mut ask: PlanAsk, options: &PlanArgs) -> PlanAsk {
     ask.depth = options.depth;
-    for pin in &options.pin {
-        put(&mut ask, pin)?;
-    }
     if let Some(gpus) = &options.gpus {
         ask.added.push(gpus.clone());
         ask.only_added = true;
     }
     ask.added.extend(options.what_if.iter().filter_map(|change| change.strip_prefix("add=")).map(str::to_owned));
+    ask
+}
+
+/// Puts in what the options of a model's plan fix: goal, pins, system RAM.
+pub(super) fn fix(ask: &mut PlanAsk, options: &ModelArgs) -> Result<(), Failure> {
+    ask.goal = options.goal.into();
+    for pin in &options.pin {
+        put(ask, pin)?;
+    }
     ask.ram = options.ram.as_deref().map(budget).transpose()?;
-    Ok(ask)
+    Ok(())
 }
 
 /// Which GPUs are used, and how much of them. `here`: this machine's.
