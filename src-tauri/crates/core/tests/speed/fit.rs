@@ -55,9 +55,9 @@ fn residuals(rows: &[&Row], logs: &[f64]) -> Vec<f64> {
 }
 
 fn cost_of(rows: &[&Row], beliefs: &[Belief], logs: &[f64], free: &[usize]) -> f64 {
-    let rows = residuals(rows, logs).into_iter().map(|off| {
-        if off.abs() < HUBER { off * off } else { 2.0 * HUBER * off.abs() - HUBER * HUBER }
-    });
+    let rows = residuals(rows, logs)
+        .into_iter()
+        .map(|off| if off.abs() < HUBER { off * off } else { 2.0 * HUBER * off.abs() - HUBER * HUBER });
     let beliefs = free.iter().map(|&at| ((logs[at] - beliefs[at].prior.ln()) / beliefs[at].spread).powi(2));
     rows.sum::<f64>() + beliefs.sum::<f64>()
 }

@@ -204,10 +204,9 @@ pub(crate) fn agree_with_heads() {
 /// A head as a file of its full size (sparse).
 #[expect(clippy::disallowed_methods, reason = "a copy in a folder of its own")]
 fn rehydrated(heads: &std::path::Path, name: &str) -> std::path::PathBuf {
-    let sizes = crate::csv(
-        &std::fs::read_to_string(heads.join("../models.csv")).expect("the table is there"),
-    );
-    let size = sizes.iter().find(|row| row["name"] == name).expect("models.csv has every head")["full_size_bytes"].clone();
+    let sizes = crate::csv(&std::fs::read_to_string(heads.join("../models.csv")).expect("the table is there"));
+    let size =
+        sizes.iter().find(|row| row["name"] == name).expect("models.csv has every head")["full_size_bytes"].clone();
     let folder = tempfile::tempdir().expect("a folder for copies").keep();
     let path = folder.join(format!("{name}.gguf"));
     std::fs::write(&path, std::fs::read(heads.join(format!("{name}.gguf"))).expect("the head is there")).expect("room");

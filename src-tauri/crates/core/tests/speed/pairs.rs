@@ -51,7 +51,11 @@ fn predicted(pair: &BTreeMap<String, String>, mode: &str) -> Rates {
     let split = if mode.contains("tensor") || mode.contains("P2P") {
         Split::Tensor(memory)
     } else if mode.contains("alone") {
-        let alone = |card: &Card| mode.contains(card.name.trim_start_matches("RTX ").trim_start_matches("Tesla ").split('-').next().unwrap_or(""));
+        let alone = |card: &Card| {
+            mode.contains(
+                card.name.trim_start_matches("RTX ").trim_start_matches("Tesla ").split('-').next().unwrap_or(""),
+            )
+        };
         cards = vec![cards.iter().find(|card| alone(card)).expect("the card is in the rig").clone()];
         Split::Layers(vec![1.0])
     } else if let Some((_, shares)) = mode.split_once("-ts ") {

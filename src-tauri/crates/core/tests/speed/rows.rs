@@ -76,14 +76,15 @@ pub(crate) struct Row {
     pub(crate) class: &'static str,
     /// Weight in the fit: rows of the same card, model and kind share out a little more than one row's.
     pub(crate) weight: f64,
-    /// Rows of one machine share this.
+    /// Rows of one kind of machine share this.
     pub(crate) machine: String,
+    /// Where it was published: rows of one source and kind of machine are of one machine.
+    pub(crate) source: String,
     model: &'static str,
 }
 
-static CARDS: LazyLock<Vec<Card>> = LazyLock::new(|| {
-    crate::csv(include_str!("../../src/cards.csv")).iter().filter_map(card).collect()
-});
+static CARDS: LazyLock<Vec<Card>> =
+    LazyLock::new(|| crate::csv(include_str!("../../src/cards.csv")).iter().filter_map(card).collect());
 
 fn card(row: &BTreeMap<String, String>) -> Option<Card> {
     let number = |name: &str| row[name].parse::<f64>().ok();
@@ -222,7 +223,17 @@ fn of_2024() -> Vec<Row> {
                 if phase == Phase::Prefill && out_of(&LEFT_OUT_PREFILL, &line["id"]) {
                     continue;
                 }
-                rows.push(row(&line["id"], phase, &cards, shape, &line["quant"], file, setting, by_memory(&cards), measured));
+                rows.push(row(
+                    &line["id"],
+                    phase,
+                    &cards,
+                    shape,
+                    &line["quant"],
+                    file,
+                    setting,
+                    by_memory(&cards),
+                    measured,
+                ));
             }
         }
     }
@@ -232,7 +243,10 @@ fn of_2024() -> Vec<Row> {
 fn of_2025() -> Vec<Row> {
     let mut rows = Vec::new();
     for line in crate::table("llama-bench-2025.csv") {
-        if line["engine"] != "llama.cpp" || !["none", ""].contains(&line["spec"].as_str()) || out_of(&LEFT_OUT, &line["id"]) {
+        if line["engine"] != "llama.cpp"
+            || !["none", ""].contains(&line["spec"].as_str())
+            || out_of(&LEFT_OUT, &line["id"])
+        {
             continue;
         }
         let Some(cards) = cards_of(&line) else { continue };
@@ -252,7 +266,8 @@ fn of_2025() -> Vec<Row> {
                 continue;
             }
             let setting = setting_of(&line, phase);
-            rows.push(row(&line["id"], phase, &cards, shape, quant, file, setting, split.clone(), measured));
+            let row = row(&line["id"], phase, &cards, shape, quant, file, setting, split.clone(), measured);
+            rows.push(Row { source: line["source"].clone(), ..row });
         }
     }
     rows
@@ -303,7 +318,8 @@ fn setting_of(line: &BTreeMap<String, String>, phase: Phase) -> Setting {
     let number = |name: &str| line[name].parse::<u64>().ok();
     let depth = number("depth").unwrap_or(0);
     let named = line["build"].trim_start_matches('b').split([' ', '(']).next().and_then(|it| it.parse().ok());
-    let dated = line["date"].starts_with("2026-0") && line["date"].as_str() >= "2026-08" || line["date"].starts_with("2026-1");
+    let dated =
+        line["date"].starts_with("2026-0") && line["date"].as_str() >= "2026-08" || line["date"].starts_with("2026-1");
     let build = Build(named.or((!dated).then_some(UNNAMED)));
     // In threads on one change `b` is the micro-batch; llama-sweep-bench reads one micro-batch at a time; notes on one DGX
     // Spark use what its guide says.
@@ -319,7 +335,8 @@ fn setting_of(line: &BTreeMap<String, String>, phase: Phase) -> Setting {
         "bf16" => CacheType::Bf16,
         _ => CacheType::F16,
     };
-    let base = Setting { build, cache_k: cache, cache_v: cache, flash_attention: line["fa"] != "0", ..Setting::default() };
+    let base =
+        Setting { build, cache_k: cache, cache_v: cache, flash_attention: line["fa"] != "0", ..Setting::default() };
     if phase == Phase::Decode {
         return Setting { depth: depth + number("tg_tokens").unwrap_or(128) / 2, ..base };
     }
@@ -347,7 +364,20 @@ fn row(
     let early = setting.build.is_early();
     let class = class(cards, &work, &split, quant);
     let machine = format!("{} {early} {class}", names.join("+"));
-    Row { id: id.to_owned(), phase, cards: cards.to_vec(), work, setting, split, measured, class, weight: 1.0, machine, model: shape.name() }
+    Row {
+        id: id.to_owned(),
+        phase,
+        cards: cards.to_vec(),
+        work,
+        setting,
+        split,
+        measured,
+        class,
+        weight: 1.0,
+        machine,
+        source: String::new(),
+        model: shape.name(),
+    }
 }
 
 fn class(cards: &[Card], work: &Work, split: &Split, quant: &str) -> &'static str {

@@ -19,6 +19,7 @@ pub use coefficients::{Belief, Coefficients, beliefs, beliefs_in};
 pub use interval::Confidence;
 
 use crate::plan::SpeedPart;
+use crate::speed::Predicted;
 use crate::speed::calibration::Calibration;
 use crate::speed::card::{CardSpeed, MemoryKind};
 use crate::speed::costs::{Costs, StageCosts};
@@ -27,7 +28,6 @@ use crate::speed::llama_cpp::interval::{Phase, calibrated, predicted};
 use crate::speed::llama_cpp::step::{Parts, Step};
 use crate::speed::setting::Setting;
 use crate::speed::work::{WeightKind, Work, float};
-use crate::speed::Predicted;
 
 /// Where a unit lies. Numbers are positions among the devices given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,7 +245,8 @@ fn confidence(work: &Work, devices: &[CardSpeed], sharing: Sharing<'_>) -> Confi
 
 fn in_words(parts: &Parts) -> Vec<SpeedPart> {
     let taken = parts.named().into_iter().filter(|(_, seconds)| *seconds > 0.0);
-    let mut words: Vec<_> = taken.map(|(what, seconds)| SpeedPart { what: what.to_owned(), us: seconds * 1e6 }).collect();
+    let mut words: Vec<_> =
+        taken.map(|(what, seconds)| SpeedPart { what: what.to_owned(), us: seconds * 1e6 }).collect();
     words.sort_by(|a, b| b.us.total_cmp(&a.us));
     words
 }

@@ -40,11 +40,8 @@ impl Gpu<'_> {
             return launches;
         }
         let dense = self.product_time(&unit.dense, batch.tokens);
-        let recurrent = if unit.recurrent {
-            batch.tokens * work.embedding * k.recurrent_clocks / self.clocks()
-        } else {
-            0.0
-        };
+        let recurrent =
+            if unit.recurrent { batch.tokens * work.embedding * k.recurrent_clocks / self.clocks() } else { 0.0 };
         let attention = unit.attention.map_or(0.0, |attention| self.attention_time(&attention, batch));
         share * (dense + self.experts_time(work, unit, batch.tokens) + recurrent + attention) + launches
     }
@@ -100,7 +97,8 @@ impl Gpu<'_> {
             WeightKind::Low => k.rate_low,
         };
         let early = if self.setting.build.is_early() { k.rate_early } else { 1.0 };
-        let professional = if !self.card.geforce && self.card.memory == MemoryKind::Gddr { k.rate_professional } else { 1.0 };
+        let professional =
+            if !self.card.geforce && self.card.memory == MemoryKind::Gddr { k.rate_professional } else { 1.0 };
         k.rate * kind * early * professional * self.rate_family() * self.clocks()
     }
 

@@ -79,9 +79,7 @@ fn on_host(step: &Step<'_>, first: Option<usize>, unit: &UnitWork, batch: MicroB
 fn fetched(step: &Step<'_>, gpu: Option<usize>, touched: f64, each: f64, batch: MicroBatch) -> f64 {
     let on_cpu = batch.tokens * each / link::ram(step.setting, step.coefficients);
     match gpu {
-        Some(gpu) if batch.tokens >= COPIED_FROM => {
-            touched / link::upload(&step.devices[gpu], step.coefficients)
-        }
+        Some(gpu) if batch.tokens >= COPIED_FROM => touched / link::upload(&step.devices[gpu], step.coefficients),
         _ => on_cpu,
     }
 }
