@@ -79,7 +79,7 @@ pub struct UnitWork {
     pub dense: ByKind,
     /// Weights of all routed experts together.
     pub experts: ByKind,
-    /// Weight tensors, biases and norms included: kernels are launched in proportion.
+    /// Weight tensors, norms included: kernels are launched in proportion. Biases are added by the kernel of their product.
     pub tensors: f64,
     /// Attention, where the unit has any.
     pub attention: Option<AttentionWork>,
@@ -176,7 +176,9 @@ fn add(unit: &mut UnitWork, tensor: &TensorFacts) -> Result<(), Refused> {
     let weights = if routed { &mut unit.experts[kind as usize] } else { &mut unit.dense[kind as usize] };
     weights.bytes += float(tensor.bytes);
     weights.values += float(tensor.elements());
-    unit.tensors += 1.0;
+    if !tensor.name.ends_with(".bias") {
+        unit.tensors += 1.0;
+    }
     Ok(())
 }
 

@@ -76,8 +76,10 @@ pub(crate) struct Row {
     pub(crate) class: &'static str,
     /// Weight in the fit: rows of the same card, model and kind share out a little more than one row's.
     pub(crate) weight: f64,
-    /// Rows of one machine share this.
+    /// Rows of one kind of machine share this.
     pub(crate) machine: String,
+    /// Where it was published: rows of one source and kind of machine are of one machine.
+    pub(crate) source: String,
     model: &'static str,
 }
 
@@ -264,7 +266,8 @@ fn of_2025() -> Vec<Row> {
                 continue;
             }
             let setting = setting_of(&line, phase);
-            rows.push(row(&line["id"], phase, &cards, shape, quant, file, setting, split.clone(), measured));
+            let row = row(&line["id"], phase, &cards, shape, quant, file, setting, split.clone(), measured);
+            rows.push(Row { source: line["source"].clone(), ..row });
         }
     }
     rows
@@ -372,6 +375,7 @@ fn row(
         class,
         weight: 1.0,
         machine,
+        source: String::new(),
         model: shape.name(),
     }
 }
