@@ -113,7 +113,6 @@ fn intervals_hold_nine_of_ten_rows_of_cards_left_out() {
 #[test]
 fn the_better_of_two_placements_is_found_with_its_reason() {
     let (right, wrong) = pairs::judged();
-    println!("{} of {} right; wrong: {wrong:#?}", right.len(), right.len() + wrong.len());
     assert!(right.len() >= pairs::RIGHT_MIN, "{} right; wrong: {wrong:#?}", right.len());
     assert!(right.iter().all(|verdict| verdict.contains("per token")));
 }

@@ -103,7 +103,7 @@ impl Shape {
         };
         let expert_layers = self.number("expert_layers").max(1.0);
         let mut units: Vec<UnitWork> = self.layers();
-        let first_routed = units.len() - expert_layers as usize;
+        let first_routed = units.len() - count(expert_layers);
         for (at, unit) in units.iter_mut().enumerate() {
             unit.dense = of(dense_kind, in_layers / layers, in_layers / layers * dense_each);
             if routed > 0.0 && at >= first_routed {
@@ -118,7 +118,7 @@ impl Shape {
 
     /// Layers without weights: attention, state, and how many tensors.
     fn layers(self) -> Vec<UnitWork> {
-        let [full, windowed, recurrent] = ["full", "windowed", "recurrent"].map(|name| self.number(name) as usize);
+        let [full, windowed, recurrent] = ["full", "windowed", "recurrent"].map(|name| count(self.number(name)));
         let attention = |window: Option<f64>| {
             let name = |name: &str| if window.is_some() { format!("windowed_{name}") } else { name.to_owned() };
             let (kv, length) = (self.number(&name("heads_kv")), self.number(&name("head_length")));
@@ -220,4 +220,9 @@ impl Shape {
     pub(crate) fn name(self) -> &'static str {
         self.text("model")
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of layers are small and whole")]
+fn count(layers: f64) -> usize {
+    layers as usize
 }
