@@ -65,6 +65,8 @@ test("every figure can be asked why, and nothing moves for the answer", async ({
   await page.getByTestId("library-list").getByRole("option").filter({ hasText: /8b/i }).click();
   const figure = page.getByTestId("figure-0-kv_cache");
   await expect(figure).toBeVisible();
+  // The other plans come a moment after the plan, and with them their card.
+  await expect(page.getByTestId("alternative-1")).toBeVisible();
   const parts = page.locator("main .card, main aside section");
   const places = () => parts.evaluateAll((all) => all.map((one) => JSON.stringify(one.getBoundingClientRect())));
   const before = await places();
