@@ -56,7 +56,7 @@ test("open a model, see the plan, apply, start, get an answer, stop", async () =
     await desk.picture(artefact("window-dashboard.png"));
     await open(desk, path);
     await desk.reads(by("plan-verdict"), /^Fits/);
-    expect(await desk.text(by("plan-command"))).toContain("--tensor-split");
+    expect(await desk.text(by("plan-command"))).toContain("--split-mode none");
     await desk.picture(artefact("window-optimizer.png"));
     await desk.click(by("plan-apply"));
     await desk.click(by("start"));
@@ -127,7 +127,7 @@ test("the library by keyboard, a figure asked why, too much context and a way ou
     await desk.gone(by("why"));
 
     // So much that a smaller cache has room to spare: what simulated programs hold moves.
-    await desk.type(by("context-input"), "14336");
+    await desk.type(by("context-input"), "16384");
     await desk.reads(by("plan-verdict"), /Does not fit, \d+\.\d\d\sGiB short/);
     await desk.reads(by("fixes"), /GPU \d lacks \d+\.\d\d GiB/);
     await desk.picture(artefact("window-fixes.png"));
