@@ -39,7 +39,7 @@ async function start(desk: Desk, path: string): Promise<void> {
   await desk.reads(by("plan-verdict"), /^Fits/);
   await desk.click(by("plan-apply"));
   await desk.click(by("start"));
-  await desk.reads(by("session-state"), /Ready/, 60);
+  await desk.reads(by("session-state"), /Ready(?! to launch)/, 60);
 }
 
 /** A copy of the tiny model under a name that no other process holds in its command line. */
@@ -60,7 +60,7 @@ test("open a model, see the plan, apply, start, get an answer, stop", async () =
     await desk.picture(artefact("window-optimizer.png"));
     await desk.click(by("plan-apply"));
     await desk.click(by("start"));
-    await desk.reads(by("session-state"), /Ready/, 60);
+    await desk.reads(by("session-state"), /Ready(?! to launch)/, 60);
     await desk.picture(artefact("window-launcher.png"));
     const [engine] = running(path).filter(({ command }) => command.includes("--port"));
     const port = /--port (\d+)/.exec(engine?.command ?? "")?.[1];
